@@ -1,0 +1,280 @@
+"""Delivery: the background half of the Kafka sink, from the buffer to the broker, in order.
+
+One chunk is on its way at a time, as one batch a partition; what the broker has not acknowledged is sent
+again until it has, by the same idempotent producer while that lives, so without duplicates. A broker
+that is away is tried for ever and spoken of twice: when it goes and when it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from producers.process import hush, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiokafka import AIOKafkaProducer
+
+    from producers.buffer import Buffer, Record
+
+__all__ = ["Delivery", "DeliveryLoop", "KafkaTarget"]
+
+_BATCH_BYTES = 1_000_000  # the broker's default limit is 1,048,588
+_CHUNK_BYTES = 400_000  # leaves room in one batch for what Kafka adds to small records
+_SILENCE_S = 3.0
+_CONNECT_S = 10.0
+_GOODBYE_S = 1.0
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 5.0
+_TELL_EVERY_S = 1.0
+_MAX_KEYS = 1_024
+# The broker's verdict on a batch that no second attempt changes: too large, or out of the topic's times.
+_REFUSALS = frozenset(
+    {"MessageSizeTooLargeError", "RecordListTooLargeError", "InvalidTimestampError", "InvalidRecordError"}
+)
+
+
+@dataclass(frozen=True)
+class KafkaTarget:
+    """Where and how to deliver.
+
+    Attributes:
+        bootstrap_servers: `host:port`, several with commas between.
+        topic: the topic's name.
+        compression: `gzip`, `lz4`, `zstd`, `snappy`, or None.
+        linger_ms: how long the first record waits for company.
+        client_options: further arguments of `AIOKafkaProducer`: `security_protocol`, `ssl_context`, `sasl_…`.
+    """
+
+    bootstrap_servers: str
+    topic: str
+    compression: str | None
+    linger_ms: float
+    client_options: Mapping[str, Any] = field(default_factory=dict)  # as aiokafka types them
+
+
+class DeliveryLoop(asyncio.SelectorEventLoop):
+    """An event loop that resolves names in its own thread.
+
+    The default executor takes no work while the interpreter ends, which is just when the first record of
+    a short script is on its way; and nobody but the records waits for this thread.
+    """
+
+    async def getaddrinfo(  # type: ignore[override]  # typeshed spells out each argument
+        self, host: str | None, port: int | str | None, **options: int
+    ) -> list[Any]:
+        """Resolve a name, as `socket.getaddrinfo` does; the result is Any as it is there."""
+        return socket.getaddrinfo(host, port, **options)
+
+
+class Delivery:
+    """Takes from one buffer and sends to one topic. Lives in one event loop, from `run` to its end."""
+
+    def __init__(self, buffer: Buffer, target: KafkaTarget, tell: Callable[[], bool]) -> None:
+        """Prepare; nothing happens before `run`.
+
+        Args:
+            buffer: where the records are.
+            target: where they go.
+            tell: puts a word about dropped records into the buffer, if any were.
+        """
+        self._buffer = buffer
+        self._target = target
+        self._tell = tell
+        self._told_at = -_TELL_EVERY_S
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._away = False
+        self._refused = False
+        self._failed = False
+        self._producer: AIOKafkaProducer | None = None
+        self._partitions: list[int] = []
+        self._partition_of: dict[bytes, int] = {}
+        self.finished = False
+        """Whether nothing more will be taken from the buffer."""
+
+    def wake(self) -> None:
+        """Say that there is something in the buffer."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Deliver what is in the buffer and end."""
+        self._stopping = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Deliver until stopped; cancelling it gives up what has not arrived."""
+        try:
+            while await self._filled():
+                chunk = self._buffer.take(_CHUNK_BYTES)
+                try:
+                    await self._deliver(chunk.records)
+                except BaseException:
+                    self._buffer.abandon(chunk)
+                    raise
+                self._buffer.settle(chunk)
+                if self._buffer.empty or time.monotonic() - self._told_at >= _TELL_EVERY_S:
+                    self._told_at = time.monotonic()
+                    self._tell()
+        finally:
+            self.finished = True
+            self._buffer.arm()
+            await self._disconnect()
+
+    async def _filled(self) -> bool:
+        """Wait until there is something to take; False when it is time to end."""
+        self._woken.clear()
+        while self._buffer.arm():
+            if self._stopping:
+                # Said first, looked at after: a record put in between either is seen here or, put by
+                # someone who saw the buffer armed, finds us finished and starts another delivery.
+                self.finished = True
+                if self._buffer.arm():
+                    return False
+                self.finished = False
+                return True
+            await self._woken.wait()
+            self._woken.clear()
+        if not self._stopping and self._buffer.pending_bytes < _CHUNK_BYTES:
+            await asyncio.sleep(self._target.linger_ms / 1000)
+        return True
+
+    async def _deliver(self, records: list[Record]) -> None:
+        """Send until every record is acknowledged or refused for good."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            self._failed = False
+            try:
+                records = await self._send(self._producer or await self._connect(), records)
+            except Exception as error:  # noqa: BLE001 - whatever the client raises, delivery must go on
+                self._gone(error)
+            if not self._failed:
+                self._back()
+                return
+            # A batch that failed leaves a gap in the producer's sequence, so the producer can't go on.
+            await self._disconnect()
+            if not records:
+                return
+            await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - spreads a fleet's retries
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    async def _connect(self) -> AIOKafkaProducer:
+        # Here and not at the top: its 200 ms are the background thread's, not the service's start.
+        from aiokafka import AIOKafkaProducer  # noqa: PLC0415
+
+        hush("aiokafka")
+        producer = self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._target.bootstrap_servers,
+            compression_type=self._target.compression,
+            enable_idempotence=True,
+            max_batch_size=_BATCH_BYTES,
+            request_timeout_ms=20_000,
+            **self._target.client_options,
+        )
+        async with asyncio.timeout(_CONNECT_S):
+            await producer.start()
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                await producer.partitions_for(self._target.topic)
+        except TimeoutError:
+            raise TimeoutError(f"topic {self._target.topic!r} is not there") from None
+        return producer
+
+    async def _disconnect(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            async with asyncio.timeout(_GOODBYE_S):
+                await producer.stop()
+        except Exception:  # noqa: BLE001 - it has failed already or is leaving; what it held is sent again
+            await producer.client.close()
+
+    async def _send(self, producer: AIOKafkaProducer, records: list[Record]) -> list[Record]:
+        """Send each record once.
+
+        Returns:
+            Those that have not arrived, in order.
+
+        Raises:
+            Exception: whatever aiokafka raises before anything was sent.
+        """
+        partitions = sorted(await producer.partitions_for(self._target.topic))
+        shares: dict[int, list[Record]] = {}
+        for record in records:
+            shares.setdefault(self._partition(record.event.key, partitions), []).append(record)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._send_share(producer, *share)) for share in shares.items()]
+            _, waiting = await asyncio.wait(tasks, timeout=_SILENCE_S)
+            if waiting:
+                self._say_gone(f"no acknowledgement for {_SILENCE_S:.0f} s")
+        return [record for task in tasks for record in task.result()]
+
+    async def _send_share(
+        self, producer: AIOKafkaProducer, partition: int, records: list[Record]
+    ) -> list[Record]:
+        """Send the records of one partition, nearly always as one batch; return what has not arrived."""
+        while records:
+            batch = producer.create_batch()
+            fitting = 0
+            for event, source, seq in records:
+                appended = batch.append(
+                    timestamp=event.time_ms,
+                    key=event.key,
+                    value=event.value,
+                    headers=[("source", source), ("seq", b"%d" % seq)],
+                )
+                if appended is None:
+                    break
+                fitting += 1
+            try:
+                await (await producer.send_batch(batch, self._target.topic, partition=partition))
+            except Exception as error:  # noqa: BLE001 - a verdict of the broker's, or of the client's on itself
+                if type(error).__name__ not in _REFUSALS:
+                    self._gone(error)
+                    return records
+                self._refuse(records[:fitting], error)
+                return records[fitting:]
+            records = records[fitting:]
+        return []
+
+    def _partition(self, key: bytes, partitions: list[int]) -> int:
+        """Return the partition of a key: that of every Kafka client, so that one service has one."""
+        if partitions != self._partitions or len(self._partition_of) >= _MAX_KEYS:
+            self._partitions = partitions
+            self._partition_of.clear()
+        partition = self._partition_of.get(key)
+        if partition is None:
+            from aiokafka.partitioner import DefaultPartitioner  # noqa: PLC0415 - loaded by now
+
+            partition = int(DefaultPartitioner()(key, partitions, partitions))
+            self._partition_of[key] = partition
+        return partition
+
+    def _refuse(self, records: list[Record], error: Exception) -> None:
+        self._failed = True
+        for record in records:
+            self._buffer.lose(record.event.level)
+        if not self._refused:
+            self._refused = True
+            say(f"Kafka refuses log records ({type(error).__name__}); they are counted and dropped")
+
+    def _gone(self, error: Exception) -> None:
+        self._failed = True
+        self._say_gone(f"{type(error).__name__}: {error}".rstrip(": "))
+
+    def _say_gone(self, why: str) -> None:
+        if not self._away:
+            self._away = True
+            say(f"Kafka at {self._target.bootstrap_servers} is away ({why}); log records wait in memory")
+
+    def _back(self) -> None:
+        if self._away:
+            self._away = False
+            say(f"Kafka at {self._target.bootstrap_servers} is back")

@@ -1,0 +1,109 @@
+"""The process that a sink lives in: its forks, its end, and the code of ours that runs in it.
+
+A sink that joins is renewed in a forked child and finished when the interpreter ends. Whatever the
+interpreter does, a service never waits longer for its sinks than they were told to.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from typing import Protocol
+
+__all__ = ["Member", "Within", "finish", "finish_with_multiprocessing", "hush", "join", "say", "within"]
+
+
+class Member(Protocol):
+    """What takes part in the process's life."""
+
+    def renew(self) -> None:
+        """Start over in a forked child: no threads, no locks held, nothing queued."""
+        ...
+
+    def finish(self, began_s: float) -> object:
+        """Get rid of what is queued, in limited time, which `time.monotonic() - began_s` of has passed."""
+        ...
+
+
+class Within(threading.local):
+    """Whether the current thread runs our own code, whose log records must not feed back to us.
+
+    Attributes:
+        rendering: for the length of one log call.
+        background: for good; the thread is ours.
+    """
+
+    rendering = False
+    background = False
+
+
+within = Within()
+_members: weakref.WeakSet[Member] = weakref.WeakSet()
+
+
+class _Quiet(logging.Filter):
+    """Drops what the Kafka client logs in a thread of ours: we say ourselves what a person must know."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        del record
+        return not within.background
+
+
+_quiet = _Quiet()
+
+
+def join(member: Member) -> None:
+    """Let a sink take part from now on, for as long as something else refers to it."""
+    _members.add(member)
+
+
+def finish() -> None:
+    """Finish all sinks; runs by itself when the interpreter ends."""
+    began_s = time.monotonic()
+    for member in list(_members):
+        member.finish(began_s)
+
+
+def finish_with_multiprocessing() -> None:
+    """Have sinks finished in a child of `multiprocessing`, which ends without the usual exit handlers."""
+    util = sys.modules.get("multiprocessing.util")
+    process = sys.modules.get("multiprocessing.process")
+    if util is not None and process is not None and process.parent_process() is not None:
+        util.Finalize(None, finish, exitpriority=0)
+
+
+def hush(client: str) -> None:
+    """Keep what a client library logs in our own threads from every handler, and from standard error.
+
+    Args:
+        client: the library's top logger; those below it that exist by now are included.
+    """
+    for name in list(logging.root.manager.loggerDict):
+        if name == client or name.startswith(client + "."):
+            logging.getLogger(name).addFilter(_quiet)
+
+
+def say(text: str) -> None:
+    """Tell a person something on standard error; a service that has none is not told."""
+    try:
+        sys.stderr.write(f"tocsin: {text}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        # Closed, full, or None (pythonw, daemons): there is nowhere left to say it.
+        return
+
+
+def _renew() -> None:
+    within.rendering = within.background = False
+    for member in list(_members):
+        member.renew()
+
+
+atexit.register(finish)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

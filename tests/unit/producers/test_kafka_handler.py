@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import importlib.util
+import logging
+import logging.config
+import re
+import socket
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+import producers
+from producers import KafkaHandler
+from producers.process import within
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    """A logger that stands alone, so that pytest's own handlers don't listen to it."""
+    logger = logging.Logger("tests.kafka_handler", logging.DEBUG)  # noqa: LOG001 - as said
+    yield logger
+    for handler in logger.handlers:
+        handler.close()
+
+
+@pytest.fixture
+def dead_port() -> Iterator[int]:
+    """A port of loopback that nobody listens on, bound so that nobody can."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_dict_config_builds_it(tmp_path: Path) -> None:
+    logger = logging.getLogger("tests.dict_config")
+    path = tmp_path / "log"
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "handlers": {
+                "kafka": {
+                    "class": "producers.KafkaHandler",
+                    "level": "WARNING",
+                    "service": "shop",
+                    "environment": "test",
+                    "path": str(path),
+                    "queue_bytes": 1_000_000,
+                }
+            },
+            "loggers": {logger.name: {"handlers": ["kafka"], "level": "DEBUG", "propagate": False}},
+        }
+    )
+    logger.info("not this")
+    logger.warning("this", extra={"n": 1})
+    (event,) = lines(path)
+    assert (event["service"], event["environment"], event["event"], event["n"]) == ("shop", "test", "this", 1)
+    (handler,) = [h for h in logger.handlers if isinstance(h, KafkaHandler)]
+    logger.removeHandler(handler)
+    handler.close()
+
+
+def test_environment_gives_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logger: logging.Logger
+) -> None:
+    monkeypatch.setenv("TOCSIN_SERVICE", "from-env")
+    monkeypatch.setenv("TOCSIN_ENVIRONMENT", "staging")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    logger.addHandler(KafkaHandler(path=tmp_path / "log"))
+    logger.info("hello")
+    (event,) = lines(tmp_path / "log")
+    assert (event["service"], event["environment"]) == ("from-env", "staging")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"path": "-", "bootstrap_servers": "a:1"}, "either path or bootstrap_servers"),
+        ({"compression": "gzpi"}, "'gzpi' is unknown; valid: none, gzip"),
+        ({"queue_bytes": 0}, "queue_bytes must be at least 1"),
+        ({"queue_records": -1}, "queue_records must be at least 1"),
+        ({"max_event_bytes": 10}, "max_event_bytes must be at least 32768"),
+        ({"linger_ms": -1}, "can't be negative"),
+    ],
+)
+def test_wrong_option_is_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        KafkaHandler(**options)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_codec_that_is_not_installed_is_known_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    KafkaHandler(compression="zstd").close()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=re.escape("tocsin[codecs]")):
+        KafkaHandler(compression="zstd")
+    KafkaHandler(compression="gzip").close()
+
+
+def test_wrong_arguments_print_nothing(
+    tmp_path: Path, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger.addHandler(KafkaHandler(path=tmp_path / "log"))
+    logger.error("%d", "x")
+    (event,) = lines(tmp_path / "log")
+    assert (event["event"], event["args"]) == ("%d", "('x',)")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_object_that_logs_while_it_is_rendered_ends_there(tmp_path: Path, logger: logging.Logger) -> None:
+    class Chatty:
+        def __repr__(self) -> str:
+            logger.info("rendering %r", self)
+            return "chatty"
+
+    handler = KafkaHandler(path=tmp_path / "log")
+    logger.addHandler(handler)
+    logger.info("look", extra={"o": Chatty()})
+    first, told = lines(tmp_path / "log")
+    assert first["o"] == "chatty"
+    assert told["dropped"] == 1
+
+
+def test_records_of_our_own_thread_do_not_feed_back(
+    tmp_path: Path, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger.addHandler(KafkaHandler(path=tmp_path / "log"))
+    monkeypatch.setattr(within, "background", True)
+    logger.error("away")
+    assert lines(tmp_path / "log") == []
+
+
+def test_no_record_makes_it_raise(tmp_path: Path) -> None:
+    handler = KafkaHandler(path=tmp_path / "log")
+    handler.handle(logging.makeLogRecord({"created": "never", "levelno": "none"}))
+    assert handler.dropped == {"error": 1}
+    handler.close()
+
+
+def test_filters_apply(tmp_path: Path, logger: logging.Logger) -> None:
+    handler = KafkaHandler(path=tmp_path / "log")
+    handler.addFilter(lambda record: record.msg != "secret")
+    logger.addHandler(handler)
+    logger.info("secret")
+    logger.info("open")
+    assert [e["event"] for e in lines(tmp_path / "log")] == ["open"]
+
+
+def test_broker_away_costs_no_wait_bounded_memory_and_one_line(
+    dead_port: int, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = KafkaHandler(
+        service="shop", bootstrap_servers=f"127.0.0.1:{dead_port}", queue_records=100, flush_timeout_s=0.5
+    )
+    logger.addHandler(handler)
+    for n in range(1_000):
+        logger.warning("event %d", n)
+    assert handler.pending == 100
+    assert handler.dropped == {"warning": 900}
+    logger.removeHandler(handler)
+    handler.close()
+    away, lost = capsys.readouterr().err.splitlines()
+    assert away.startswith(f"tocsin: Kafka at 127.0.0.1:{dead_port} is away (KafkaConnectionError")
+    assert (
+        lost == f"tocsin: 1000 log records were not delivered to Kafka at 127.0.0.1:{dead_port} within 0.5 s"
+    )
+    assert handler.dropped == {"warning": 1000}
+
+
+def test_unknown_name_of_the_package_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Nothing"):
+        producers.Nothing  # type: ignore[attr-defined]  # noqa: B018 - that is the test
