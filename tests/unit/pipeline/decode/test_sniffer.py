@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import pytest
+
+from pipeline.decode import FORMATS, Auto, choose, sniff
+from pipeline.errors import ConfigError
+
+RECORD_MS = 1_795_537_450_000
+
+SAMPLES: dict[str, bytes] = {
+    "json": b'{"event":"x","level":"info"}',
+    "access": b'192.0.2.7 - - [24/Nov/2026:12:34:56 +0000] "GET / HTTP/1.1" 200 5 "-" "curl"',
+    "apache_error": b"[Tue Nov 24 12:34:56 2026] [error] x",
+    "basic": b"2026-11-24 12:34:56,000 - ERROR - x",
+    "syslog": b"Nov 24 12:34:56 web1 cron[1]: x",
+    "logfmt": b"time=2026-11-24T12:34:56Z level=info msg=x",
+    "text": b"something happened",
+}
+MORE: list[tuple[str, bytes]] = [
+    ("basic", b"2026-11-24T12:34:56Z ERROR payments: x"),
+    ("basic", b"INFO:     Started"),
+    ("basic", b"2026-11-24 12:34:56.000 | INFO | a:b:1 - x"),
+    ("syslog", b"<34>1 - - - - - - x"),
+    ("syslog", b"2026-11-24T12:34:56+00:00 web1 systemd[1]: x"),
+    ("text", b"2026-11-24T12:34:56Z Starting the backup"),
+    ("text", b"2026-11-24 12:34:56 hello"),
+]
+
+
+def settled(line: bytes) -> Auto:
+    auto = Auto()
+    for _ in range(4):
+        auto.decode(line, RECORD_MS)
+    return auto
+
+
+def test_there_is_a_sample_of_every_format() -> None:
+    assert SAMPLES.keys() == FORMATS.keys()
+    assert all(name == decoder.name for name, decoder in FORMATS.items())
+
+
+@pytest.mark.parametrize(("name", "line"), [*SAMPLES.items(), *MORE])
+def test_each_format_is_recognised(name: str, line: bytes) -> None:
+    assert sniff([line]) == name
+    assert sniff([line] * 5 + [b"odd"]) == name
+
+
+def test_tracebacks_do_not_hide_a_format() -> None:
+    block = [
+        b"ERROR:root:x",
+        b"Traceback (most recent call last):",
+        b'  File "a"',
+        b"    b",
+        b"ValueError: c",
+        b"",
+    ]
+    assert sniff(block * 3) == "basic"
+
+
+def test_nothing_is_text() -> None:
+    assert sniff([]) == "text"
+    assert sniff([b"", b"  "]) == "text"
+    assert sniff([b"prose"] * 9 + [SAMPLES["logfmt"]]) == "text"
+
+
+@pytest.mark.parametrize("name", [n for n in SAMPLES if n != "text"])
+def test_auto_settles_and_one_odd_line_changes_nothing(name: str) -> None:
+    auto = Auto()
+    for _ in range(4):
+        assert auto.starts(SAMPLES[name])
+        assert auto.decode(SAMPLES[name], RECORD_MS).fields["event"]
+    assert auto.settled == name
+    for odd in (*SAMPLES.values(), b"\xff\x00", b"{", b"", b'{"a":\n'):
+        auto.starts(odd)
+        auto.decode(odd, RECORD_MS)
+        assert auto.settled == name
+        auto.starts(SAMPLES[name])
+        auto.decode(SAMPLES[name], RECORD_MS)
+
+
+def test_auto_follows_a_source_that_changed() -> None:
+    for path in ("decode", "starts"):
+        auto = Auto()
+        for line in [SAMPLES["syslog"]] * 20 + [SAMPLES["basic"]] * 20:
+            if path == "decode":
+                auto.decode(line, RECORD_MS)
+            else:
+                assert auto.starts(line)
+        assert auto.settled == "basic"
+
+
+def test_auto_finds_a_format_behind_a_long_banner() -> None:
+    auto = Auto()
+    for line in [b"welcome"] * 40 + [SAMPLES["basic"]] * 40:
+        auto.decode(line, RECORD_MS)
+    assert auto.settled == "basic"
+
+
+def test_auto_looks_at_a_text_source_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def look(lines: list[bytes]) -> str:
+        looks.append(len(lines))
+        return "text"
+
+    monkeypatch.setattr("pipeline.decode.sniffer.sniff", look)
+    auto = Auto()
+    for _ in range(20_000):
+        auto.decode(b"prose", RECORD_MS)
+    assert len(looks) < 20
+    assert max(looks) <= 8
+
+
+def test_auto_decodes_json_whatever_it_settled_on() -> None:
+    auto = settled(SAMPLES["basic"])
+    event = auto.decode(SAMPLES["json"], RECORD_MS)
+    assert event.fields["event"] == "x"
+    assert event.structured
+    assert auto.settled == "basic"
+    assert auto.starts(SAMPLES["json"])
+
+
+def test_auto_decodes_a_line_of_another_format_as_that() -> None:
+    auto = settled(SAMPLES["basic"])
+    assert auto.decode(SAMPLES["access"], RECORD_MS).fields["status"] == 200
+    assert auto.starts(SAMPLES["access"])
+    assert not auto.starts(b"ValueError: x")
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"\xff\xfe", b'{"a":"\\ud800"}', b"[1]", b"\x00", b'{"a":' * 100_000]
+)
+def test_auto_decodes_what_nothing_takes_as_text(raw: bytes) -> None:
+    for warm in SAMPLES.values():
+        auto = settled(warm)
+        event = auto.decode(raw, RECORD_MS)
+        assert event.fields["event"] == raw.decode("utf-8", "replace")
+        assert not event.structured
+
+
+def test_sources_do_not_learn_from_each_other() -> None:
+    one, other = settled(SAMPLES["syslog"]), Auto()
+    assert one.settled == "syslog"
+    assert other.settled == "text"
+
+
+def test_a_format_is_chosen_by_name() -> None:
+    assert choose("auto").name == "auto"
+    assert all(choose(name).name == name for name in FORMATS)
+    with pytest.raises(ConfigError, match="did you mean 'syslog'"):
+        choose("sysslog")
