@@ -1,0 +1,1 @@
+"""Kafka: topics, sources, sinks and state in changelogs."""
