@@ -1,0 +1,1 @@
+"""Receivers: what carries a notification to people."""
