@@ -72,6 +72,7 @@ class TopicNames:
     alerts: str = "alerts"
     dead_letters: str = "dead-letters"
     control: str = "control"
+    windows: str = "windows"
     ledger: str = "ledger"
 
     @classmethod
@@ -111,7 +112,7 @@ def topic_specs(names: TopicNames | None = None, partitions: int = 6) -> list[To
 
     Args:
         names: what they are called; the usual names unless given.
-        partitions: of logs, detections, alerts and the ledger: the most workers that share a stage.
+        partitions: of logs, detections, alerts and their changelogs: the most workers that share a stage.
     """
     names = names or TopicNames()
     return [
@@ -121,6 +122,8 @@ def topic_specs(names: TopicNames | None = None, partitions: int = 6) -> list[To
         TopicSpec(names.dead_letters, 1, _kept(14)),
         # One partition, which every notifier reads whole.
         TopicSpec(names.control, 1, _COMPACTED),
+        # Partition for partition with the detections, so that whoever correlates some has their windows.
+        TopicSpec(names.windows, partitions, _COMPACTED),
         # Partition for partition with the alerts, so that whoever notifies of some has their ledger.
         TopicSpec(names.ledger, partitions, _COMPACTED),
     ]

@@ -8,7 +8,15 @@ import msgspec
 
 from pipeline.alert import Alert
 
-__all__ = ["Intent", "Notification", "Reason", "Receipt", "Result", "Status"]
+__all__ = ["SEVERITIES", "Intent", "Notification", "Reason", "Receipt", "Result", "Status", "rank"]
+
+SEVERITIES = ("critical", "high", "error", "medium", "warning", "low", "informational", "info", "none")
+"""What the label `severity` may say, gravest first."""
+
+
+def rank(severity: str) -> int:
+    """Return 0 for the gravest severity and more for lesser ones; one that is unknown comes last."""
+    return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
 
 
 class Reason(enum.Enum):
@@ -21,6 +29,11 @@ class Reason(enum.Enum):
     REPEAT = "repeat"
     # Counts moved and nothing else did: worth an edit where the receiver can edit, never a message.
     UPDATE = "update"
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody is called: an edit is no message."""
+        return self is Reason.UPDATE
 
 
 class Status(enum.Enum):
@@ -99,9 +112,8 @@ class Notification(msgspec.Struct, frozen=True):
     @property
     def severity(self) -> str:
         """The gravest severity among the firing alerts, or among all when none fires."""
-        order = ("critical", "high", "error", "medium", "warning", "low", "informational", "info", "none")
         present = {a.labels.get("severity", "none") for a in (self.firing or self.alerts)}
-        return min(present, key=lambda s: order.index(s) if s in order else len(order), default="none")
+        return min(present, key=rank, default="none")
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -1,0 +1,125 @@
+"""Metrics for Prometheus: read from the stages' own counts at each scrape, so nothing is counted twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from pipeline.alert import to_ms
+from pipeline.notify.notification import Reason, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from prometheus_client import Metric
+
+    from pipeline.correlate.correlate import Correlate
+    from pipeline.detect.detect import Detect
+    from pipeline.notify.notification import Notification, Result
+
+__all__ = ["Metrics"]
+
+_LATENCY_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """All metrics of a process.
+
+    Attributes:
+        registry: what `/metrics` shows.
+        lag: topic → partition → records not read yet; the stages fill it in.
+    """
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        """Begin with nothing to watch."""
+        self.registry = CollectorRegistry()
+        self.lag: dict[str, dict[int, int]] = {}
+        self.waiting: Callable[[], int] = lambda: 0
+        self._clock_ms = clock_ms
+        self._detects: list[Detect] = []
+        self._correlates: Callable[[], Iterable[Correlate]] = lambda: ()
+        self._sends = Counter(
+            "tocsin_notifications", "Notifications by receiver and outcome.", ["receiver", "result"], registry=self.registry
+        )
+        self._latency = Histogram(
+            "tocsin_end_to_end_latency_seconds",
+            "From the last event counted to the first notification of its group.",
+            buckets=_LATENCY_S,
+            registry=self.registry,
+        )
+        self._dead = Counter(
+            "tocsin_dead_letters", "Records put aside, by stage and error.", ["stage", "error"], registry=self.registry
+        )
+        self.registry.register(self)  # type: ignore[arg-type]  # `collect` is all a collector needs
+
+    def watch_detect(self, detect: Detect) -> None:
+        """Show a detect stage's counts."""
+        self._detects.append(detect)
+
+    def watch_correlate(self, shards: Callable[[], Iterable[Correlate]]) -> None:
+        """Show the counts of the correlate shards that `shards` returns."""
+        self._correlates = shards
+
+    def sent(self, notification: Notification, result: Result, now_ms: int) -> None:
+        """Count an outcome."""
+        self._sends.labels(notification.receiver, result.status.value).inc()
+        if result.status is Status.SENT and notification.reason is Reason.FIRST:
+            newest = max(to_ms(a.last_at) for a in notification.alerts)
+            self._latency.observe(max(now_ms - newest, 0) / 1000)
+
+    def dead_letter(self, stage: str, error: str) -> None:
+        """Count a record that was put aside."""
+        self._dead.labels(stage, error).inc()
+
+    def render(self) -> bytes:
+        """Return the text of a scrape."""
+        return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what is read from the stages (prometheus_client's collector protocol)."""
+        yield from self._detect_metrics()
+        yield from self._correlate_metrics()
+        lag = GaugeMetricFamily("tocsin_lag_records", "Records not read yet.", labels=["topic", "partition"])
+        for topic, partitions in self.lag.items():
+            for partition, records in partitions.items():
+                lag.add_metric([topic, str(partition)], records)
+        yield lag
+        yield GaugeMetricFamily("tocsin_outbox_waiting", "Notifications that wait for their turn.", value=self.waiting())
+
+    def _detect_metrics(self) -> Iterator[Metric]:
+        counts = [d.counts for d in self._detects]
+        for name, text, value in (
+            ("events", "Events read.", sum(c.events for c in counts)),
+            ("bytes", "Bytes of events read.", sum(c.bytes for c in counts)),
+            ("candidates", "Events that were decoded because a rule might match.", sum(c.candidates for c in counts)),
+            ("empty_records", "Empty records and tombstones.", sum(c.empty for c in counts)),
+            ("undecodable_events", "Events matched as raw text.", sum(c.undecodable for c in counts)),
+            ("untimed_events", "Candidates without a time of their own.", sum(c.untimed for c in counts)),
+            ("ungrouped_matches", "Matches without a group-by field.", sum(c.ungrouped for c in counts)),
+        ):
+            yield CounterMetricFamily(f"tocsin_{name}", text, value=value)
+        matches = CounterMetricFamily("tocsin_matches", "Matches by rule.", labels=["rule_id"])
+        by_rule: dict[str, int] = {}
+        for count in counts:
+            for rule, n in count.by_rule.items():
+                by_rule[rule] = by_rule.get(rule, 0) + n
+        for rule, n in by_rule.items():
+            matches.add_metric([rule], n)
+        yield matches
+
+    def _correlate_metrics(self) -> Iterator[Metric]:
+        shards = list(self._correlates())
+        for name, text, value in (
+            ("alert_changes", "Alerts told: new, extended, resolved.", sum(s.counts.alerts for s in shards)),
+            ("repeated_matches", "Matches skipped as applied before.", sum(s.counts.repeats for s in shards)),
+            ("late_matches", "Matches skipped as later than the lateness.", sum(s.counts.late for s in shards)),
+            ("unknown_rule_matches", "Matches of rules not loaded here.", sum(s.counts.unknown for s in shards)),
+            ("evicted_groups", "Groups dropped at the limit.", sum(s.counts.evicted for s in shards)),
+        ):
+            yield CounterMetricFamily(f"tocsin_{name}", text, value=value)
+        yield GaugeMetricFamily("tocsin_groups", "Groups held.", value=sum(s.groups for s in shards))
+        marks = [s.watermarks.value_ms for s in shards if s.watermarks.value_ms]
+        delay = max((self._clock_ms() - m for m in marks), default=0) / 1000
+        yield GaugeMetricFamily("tocsin_watermark_delay_seconds", "How far event time is behind the clock.", value=delay)

@@ -1,0 +1,1 @@
+"""The configuration: what can be written, and how it is read."""

@@ -1,0 +1,271 @@
+"""Configuration text → typed values; an error names file, line, path and the nearest valid name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import msgspec
+
+from pipeline.config import model
+from pipeline.config.model import Config, Duration, Secret
+from pipeline.decode import FORMATS
+from pipeline.document import Document, Key, documents
+from pipeline.duration import parse_duration, show_duration
+from pipeline.errors import ConfigError, nearest
+from pipeline.notify.matchers import Matcher, parse_matchers
+from pipeline.notify.route import Route, Router
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Settings", "read_config"]
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_PATH = re.compile(r"\.([A-Za-z_][\w-]*)|\[(\d+)\]|\[\.\.\.\]")
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What was read: the configuration, the routing tree made of it, and what deserves a warning."""
+
+    config: Config
+    route: Route
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def receivers(self) -> set[str]:
+        """Names of the receivers that a route leads to."""
+        return {route.receiver for route in Router(self.route)}
+
+    def with_bootstrap_servers(self, servers: str) -> Settings:
+        """Return the same settings for Kafka elsewhere."""
+        kafka = msgspec.structs.replace(self.config.kafka, bootstrap_servers=servers)
+        return msgspec.structs.replace(self, config=msgspec.structs.replace(self.config, kafka=kafka))
+
+
+def read_config(text: str, file: str, environment: Mapping[str, str]) -> Settings:
+    """Read a configuration.
+
+    Args:
+        text: the YAML text.
+        file: the name to show in errors.
+        environment: what `${NAME}` and `${NAME:-default}` stand for.
+
+    Raises:
+        ConfigError: it can't be used as it is written.
+    """
+    found = [d for d in documents(text, file) if d.data is not None]
+    if len(found) > 1:
+        raise ConfigError("a configuration is one document", file=file, line=found[1].line())
+    document = found[0] if found else Document(file, {}, _empty())
+    data = _expand(document, document.data, environment, ())
+    try:
+        config = msgspec.convert(data, Config, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise _located(document, str(error)) from error
+    _check_sources(document, config)
+    names = _check_receivers(document, config)
+    route = _route(document, config, names)
+    return Settings(config, route, tuple(_warnings(document, route, ("route",))))
+
+
+def _empty() -> Any:  # Any: a node of a parser without types
+    import yaml  # noqa: PLC0415 — only an empty file needs it
+
+    return yaml.MappingNode("tag:yaml.org,2002:map", [], yaml.Mark("", 0, 0, 0, None, None))
+
+
+def _expand(document: Document, value: object, environment: Mapping[str, str], path: tuple[Key, ...]) -> object:
+    """Replace variables in every text."""
+    if isinstance(value, dict):
+        return {str(k): _expand(document, v, environment, (*path, str(k))) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_expand(document, v, environment, (*path, i)) for i, v in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def stand_in(found: re.Match[str]) -> str:
+        name, default = found.group(1), found.group(2)
+        given = environment.get(name) or default
+        if given is None:
+            raise document.error(
+                f"the environment variable {name} is not set; set it or write ${{{name}:-default}}", *path
+            )
+        return given
+
+    return _VARIABLE.sub(stand_in, value)
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Duration:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is not a duration; write it as 30s, 5m or 1h30m")
+        return Duration(parse_duration(value))
+    if kind is Secret:
+        if not isinstance(value, str):
+            raise ValueError("a secret is a text")
+        return Secret(value)
+    raise TypeError(kind)
+
+
+def _located(document: Document, text: str) -> ConfigError:
+    """Turn msgspec's word into ours: place, and the nearest valid name."""
+    message, _, where = text.partition(" - at `$")
+    path: list[Key] = []
+    for name, index in _PATH.findall(where.rstrip("`")):
+        if name or index:
+            path.append(name or int(index))
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message):
+        name = unknown.group(1)
+        hint = nearest(name, _names(path))
+        return document.error(f"no such key; {hint}", *path, name)
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
+        return document.error(f"`{missing.group(1)}` is missing", *path)
+    return document.error(message[:1].lower() + message[1:], *path)
+
+
+def _names(path: list[Key]) -> list[str]:
+    """Return the keys that are valid in the block at `path`."""
+    block: Any = Config  # Any: a type, seen as a value
+    for key in path:
+        if isinstance(key, int):
+            continue
+        fields = {f.encode_name: f.name for f in msgspec.structs.fields(block)}
+        hint = str(get_type_hints(block, vars(model))[fields[key]])
+        blocks = [b for b in vars(model).values() if isinstance(b, type) and issubclass(b, msgspec.Struct)]
+        # `list[pipeline.config.model.RouteConfig] | None` names the block within.
+        inner = [b for b in blocks if re.search(rf"\b{b.__name__}\b", hint)]
+        if not inner:
+            return []
+        block = inner[0]
+    return [f.encode_name for f in msgspec.structs.fields(block)]
+
+
+def _check_sources(document: Document, config: Config) -> None:
+    for i, source in enumerate(config.sources):
+        given = [bool(source.kafka), bool(source.file), source.stdin]
+        if sum(given) != 1:
+            raise document.error("a source is one of `kafka`, `file` and `stdin`", "sources", i)
+        valid = ("auto", *FORMATS)
+        if source.format not in valid:
+            raise document.error(
+                f"no such format: {source.format!r}; {nearest(source.format, valid)}", "sources", i, "format"
+            )
+
+
+def _check_receivers(document: Document, config: Config) -> set[str]:
+    names: set[str] = set()
+    for i, receiver in enumerate(config.receivers):
+        if receiver.name in names:
+            raise document.error(f"the name {receiver.name!r} stands twice", "receivers", i, "name")
+        names.add(receiver.name)
+    return names
+
+
+def _check_slack(document: Document, config: Config, name: str) -> None:
+    """Refuse a receiver that is routed to and lacks what it needs."""
+    for i, receiver in enumerate(config.receivers):
+        if receiver.name != name:
+            continue
+        for j, slack in enumerate(receiver.slack_configs):
+            path: tuple[Key, ...] = ("receivers", i, "slack_configs", j)
+            webhook = slack.api_url or config.global_.slack_api_url
+            token = slack.app_token or config.global_.slack_app_token
+            if not webhook and not token:
+                raise document.error("give `app_token` and `channel`, or `api_url` (a webhook)", *path)
+            if token and not slack.api_url and not slack.channel:
+                raise document.error("a bot needs a `channel`", *path)
+
+
+def _route(document: Document, config: Config, names: set[str]) -> Route:
+    top = config.route
+    if top.receiver is None:
+        raise document.error("the top route needs a `receiver`", "route")
+    if top.matchers or top.match or top.match_re:
+        raise document.error("the top route takes every alert: it has no matchers", "route")
+    defaults = _Inherited(top.receiver, ("alertname",), 30_000, 300_000, 14_400_000)
+    return _node(document, config, top, defaults, names, ("route",))
+
+
+class _Inherited(msgspec.Struct, frozen=True):
+    receiver: str
+    group_by: tuple[str, ...]
+    group_wait_ms: int
+    group_interval_ms: int
+    repeat_interval_ms: int
+
+
+def _node(
+    document: Document,
+    config: Config,
+    node: model.RouteConfig,
+    above: _Inherited,
+    names: set[str],
+    path: tuple[Key, ...],
+) -> Route:
+    own = _Inherited(
+        receiver=node.receiver or above.receiver,
+        group_by=tuple(node.group_by) if node.group_by is not None else above.group_by,
+        group_wait_ms=node.group_wait.ms if node.group_wait else above.group_wait_ms,
+        group_interval_ms=node.group_interval.ms if node.group_interval else above.group_interval_ms,
+        repeat_interval_ms=node.repeat_interval.ms if node.repeat_interval else above.repeat_interval_ms,
+    )
+    if own.receiver not in names:
+        raise document.error(
+            f"no receiver {own.receiver!r}; {nearest(own.receiver, names) if names else 'none is defined'}",
+            *path,
+            "receiver",
+        )
+    _check_slack(document, config, own.receiver)
+    for name, ms in (("group_interval", own.group_interval_ms), ("repeat_interval", own.repeat_interval_ms)):
+        if ms <= 0:
+            raise document.error("must be longer than nothing", *path, name)
+    matchers = _matchers(document, node, path)
+    return Route(
+        receiver=own.receiver,
+        group_by=own.group_by,
+        matchers=matchers,
+        continue_=node.continue_,
+        group_wait_ms=own.group_wait_ms,
+        group_interval_ms=own.group_interval_ms,
+        repeat_interval_ms=own.repeat_interval_ms,
+        routes=tuple(
+            _node(document, config, child, own, names, (*path, "routes", i))
+            for i, child in enumerate(node.routes)
+        ),
+    )
+
+
+def _matchers(document: Document, node: model.RouteConfig, path: tuple[Key, ...]) -> tuple[Matcher, ...]:
+    found: list[Matcher] = []
+    written: list[tuple[str, tuple[Key, ...]]] = [
+        (m, (*path, "matchers", i)) for i, m in enumerate(node.matchers)
+    ]
+    written += [(f"{k}={_quoted(v)}", (*path, "match", k)) for k, v in node.match.items()]
+    written += [(f"{k}=~{_quoted(v)}", (*path, "match_re", k)) for k, v in node.match_re.items()]
+    for text, where in written:
+        try:
+            found.extend(parse_matchers(text))
+        except ValueError as error:
+            raise document.error(str(error), *where) from error
+    return tuple(found)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _warnings(document: Document, route: Route, path: tuple[Key, ...]) -> list[str]:
+    """Say where `repeat_interval` will be rounded up: it is looked at on `group_interval` ticks only."""
+    found: list[str] = []
+    if route.repeat_interval_ms % route.group_interval_ms:
+        ticks = -(-route.repeat_interval_ms // route.group_interval_ms)
+        effective = show_duration(ticks * route.group_interval_ms)
+        found.append(
+            f"{document.file}:{document.line(*path)}: repeat_interval {show_duration(route.repeat_interval_ms)} is no"
+            f" multiple of group_interval {show_duration(route.group_interval_ms)}: repeats come every {effective}"
+        )
+    for i, child in enumerate(route.routes):
+        found.extend(_warnings(document, child, (*path, "routes", i)))
+    return list(dict.fromkeys(found))

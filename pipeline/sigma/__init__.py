@@ -1,0 +1,1 @@
+"""The rule language: Sigma, from text to a compiled matcher."""

@@ -1,0 +1,174 @@
+"""A set of rules as a whole: references resolved, and what each rule leads to.
+
+A plain rule raises its own alert, unless a correlation counts it and does not ask for `generate`. What
+raises an alert is a `Target`: that is what detections are keyed by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline.errors import RuleError, nearest
+from pipeline.sigma.form import About, Correlation, CorrelationType, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["RuleSet", "Target"]
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What raises alerts: a correlation, or a plain rule that counts from its first event.
+
+    Attributes:
+        about: title, level and so on of the rule that the alert is about.
+        hash: content hash, over the counted rules as well: another content starts anew.
+        rules: ids of the detections that feed it.
+        group_by: field names of a group, as alert labels.
+        lookup: rule id → the field to read for each of `group_by` (aliases applied).
+        count: `event_count` or `value_count`.
+        timespan_ms: the window's length; 0 for a plain rule.
+        bounds: thresholds that must all hold, as (operator, number).
+        fields: what `value_count` counts the distinct values of.
+        optional: whether an event without a group-by field counts all the same (plain rules).
+    """
+
+    about: About
+    hash: str
+    rules: tuple[str, ...]
+    group_by: tuple[str, ...]
+    lookup: dict[str, tuple[str, ...]]
+    count: CorrelationType
+    timespan_ms: int
+    bounds: tuple[tuple[str, float], ...]
+    fields: tuple[str, ...] = ()
+    optional: bool = False
+
+    @property
+    def id(self) -> str:
+        """The id of the rule that the alert is about."""
+        return self.about.id
+
+
+class RuleSet:
+    """Rules that are loaded together. Immutable once made.
+
+    Attributes:
+        rules: detections by id.
+        correlations: correlations by id.
+        targets: what raises alerts, by id.
+    """
+
+    def __init__(
+        self, loaded: Iterable[Rule | Correlation], *, group_by: tuple[str, ...] = ("service",)
+    ) -> None:
+        """Resolve references.
+
+        Args:
+            loaded: all rules, from all files.
+            group_by: the fields that group the events of a plain rule.
+
+        Raises:
+            RuleError: an id or name stands twice, or a reference leads nowhere.
+        """
+        self.rules: dict[str, Rule] = {}
+        self.correlations: dict[str, Correlation] = {}
+        names: dict[str, About] = {}
+        for rule in loaded:
+            about = rule.about
+            for key in dict.fromkeys(filter(None, (about.id, about.name))):
+                if key in names:
+                    other = names[key]
+                    raise RuleError(
+                        f"{key!r} is the id or name of a rule in {other.file}:{other.line} already",
+                        file=about.file,
+                        line=about.line,
+                    )
+                names[key] = about
+            if isinstance(rule, Rule):
+                self.rules[about.id] = rule
+            else:
+                self.correlations[about.id] = rule
+        self.targets: dict[str, Target] = {}
+        consumed: set[str] = set()
+        for correlation in self.correlations.values():
+            target = self._correlation_target(correlation, names)
+            self.targets[target.id] = target
+            if not correlation.generate:
+                consumed.update(target.rules)
+        for rule in self.rules.values():
+            if rule.about.id not in consumed:
+                self.targets[rule.about.id] = _plain_target(rule, group_by)
+
+    def _correlation_target(self, correlation: Correlation, names: dict[str, About]) -> Target:
+        about = correlation.about
+        rules = tuple(
+            self._resolve(correlation, reference, names, f"correlation.rules[{position}]")
+            for position, reference in enumerate(correlation.rules)
+        )
+        # Who writes an alias may name a rule by its id, and by its name in the list above.
+        aliases: dict[str, dict[str, str]] = {}
+        for alias, fields in correlation.aliases.items():
+            aliases[alias] = {
+                self._resolve(correlation, reference, names, f"correlation.aliases.{alias}"): field
+                for reference, field in fields.items()
+            }
+        content = [about.hash, *sorted({self.rules[rule].about.hash for rule in rules})]
+        return Target(
+            about=about,
+            hash=hashlib.sha256("\n".join(content).encode()).hexdigest()[:16],
+            rules=tuple(dict.fromkeys(rules)),
+            group_by=correlation.group_by,
+            lookup={
+                rule: tuple(aliases.get(field, {}).get(rule, field) for field in correlation.group_by)
+                for rule in rules
+            },
+            count=correlation.type,
+            timespan_ms=correlation.timespan_ms,
+            bounds=correlation.bounds,
+            fields=correlation.fields,
+        )
+
+    def _resolve(self, correlation: Correlation, reference: str, names: dict[str, About], path: str) -> str:
+        """Return the id of the detection that a correlation refers to by its id or name."""
+        about = correlation.about
+        found = names.get(reference)
+        if found is None:
+            message = f"no rule {reference!r}; {nearest(reference, names)}"
+            raise RuleError(message, file=about.file, line=about.line, path=path)
+        if found.id not in self.rules:
+            message = (
+                f"{reference!r} is itself a correlation; correlations of correlations aren't counted yet"
+            )
+            raise RuleError(message, file=about.file, line=about.line, path=path)
+        return found.id
+
+    @property
+    def longest_timespan_ms(self) -> int:
+        """The longest window of all targets, in milliseconds."""
+        return max((t.timespan_ms for t in self.targets.values()), default=0)
+
+    def feeds(self) -> dict[str, tuple[Target, ...]]:
+        """Return, for each detection's id, the targets that it feeds."""
+        feeds: dict[str, list[Target]] = {}
+        for target in self.targets.values():
+            for rule in target.rules:
+                feeds.setdefault(rule, []).append(target)
+        return {rule: tuple(targets) for rule, targets in feeds.items()}
+
+
+def _plain_target(rule: Rule, group_by: tuple[str, ...]) -> Target:
+    return Target(
+        about=rule.about,
+        hash=rule.about.hash,
+        rules=(rule.about.id,),
+        group_by=group_by,
+        lookup={rule.about.id: group_by},
+        count=CorrelationType.EVENT_COUNT,
+        timespan_ms=0,
+        bounds=(("gte", 1.0),),
+        optional=True,
+    )

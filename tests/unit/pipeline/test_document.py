@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+
+from pipeline.document import Document, documents
+from pipeline.errors import ConfigError
+
+TEXT = """\
+# a comment
+route:
+  receiver: a
+  routes:
+    - receiver: b
+      group_by: [x, y]
+    - receiver: c
+---
+second: true
+"""
+
+
+def one(text: str) -> Document:
+    (document,) = documents(text, "c.yml")
+    return document
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ((), 2),
+        (("route",), 2),
+        (("route", "receiver"), 3),
+        (("route", "routes", 1), 7),
+        (("route", "routes", 0, "group_by"), 6),
+        (("route", "routes", 0, "group_by", 1), 6),
+        (("route", "routes", 0, "missing"), 5),
+        (("route", "routes", 9), 4),
+        (("nothing",), 2),
+    ],
+)
+def test_line_is_that_of_the_value_or_of_its_nearest_ancestor(path: tuple[str | int, ...], line: int) -> None:
+    first, _ = documents(TEXT, "c.yml")
+    assert first.line(*path) == line
+
+
+def test_lines_count_over_all_documents_of_a_text() -> None:
+    _, second = documents(TEXT, "c.yml")
+    assert second.data == {"second": True}
+    assert second.line("second") == 9
+
+
+def test_error_names_file_line_and_path() -> None:
+    first, _ = documents(TEXT, "c.yml")
+    assert (
+        str(first.error("no good", "route", "routes", 0, "group_by"))
+        == "c.yml:6: route.routes[0].group_by: no good"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "c.yml:3: a: this key stands here twice"),
+        ("x:\n  - a: 1\n    a: 2\n", "c.yml:3: x[0].a: this key stands here twice"),
+        ("a: [1\n", "c.yml:2: not valid YAML: did not find expected ',' or ']'"),
+        ("a: *nobody\n", "c.yml:1: not valid YAML: found undefined alias"),
+        ("? [a, b]\n: 1\n", "c.yml:1: not valid YAML: found unhashable key"),
+        ("a: 2026-13-45\n", "c.yml: not valid YAML: a value is none of its type"),
+        ("a: !!bool maybe\n", "c.yml: not valid YAML: a value is none of its type"),
+        (
+            "a: !!python/name:os.system x\n",
+            "c.yml:1: not valid YAML: could not determine a constructor for the tag",
+        ),
+        ("a: \x00\n", "c.yml: not valid YAML: "),
+        ("[" * 5000, "c.yml: not valid YAML: nested too deeply"),
+    ],
+)
+def test_what_is_no_yaml_is_told_with_its_place(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        list(documents(text, "c.yml"))
+    assert str(raised.value).startswith(said)
+
+
+def test_keys_of_different_types_are_no_duplicates() -> None:
+    assert one("1: a\n'1': b\n").data == {1: "a", "1": "b"}
+
+
+def test_merge_keys_may_repeat_what_they_merge() -> None:
+    assert one("b: &b {x: 1}\na:\n  <<: *b\n  x: 2\n").data == {"b": {"x": 1}, "a": {"x": 2}}
+
+
+def test_aliases_of_aliases_cost_no_more_than_they_are_written() -> None:
+    levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 30))
+    document = one(f"l0: &l0 [x]\n{levels}\n")
+    assert document.line("l29") == 30
+
+
+def test_alias_within_itself_ends() -> None:
+    assert one("a: &a [*a]\n").line("a") == 1
+
+
+def test_empty_text_has_no_documents_and_empty_document_is_null() -> None:
+    assert list(documents("", "c.yml")) == []
+    assert [d.data for d in documents("---\n---\na: 1\n", "c.yml")] == [None, {"a": 1}]
