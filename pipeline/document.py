@@ -88,7 +88,7 @@ def documents(text: str, file: str) -> Iterator[Document]:
         raise ConfigError(f"not valid YAML: {error}".splitlines()[0], file=file) from error
     except (ValueError, LookupError, AttributeError) as error:  # an impossible date; `!!bool maybe`
         raise ConfigError("not valid YAML: a value is none of its type", file=file) from error
-    except RecursionError as error:
+    except RecursionError as error:  # libyaml has a limit of its own, the loader in Python has none
         raise ConfigError("not valid YAML: nested too deeply", file=file) from error
 
 

@@ -221,7 +221,8 @@ def _plain(value: object, depth: int = 0) -> object:
             return inner
         case "intValue":
             # 64-bit integers are strings in protobuf's JSON.
-            return int(inner) if type(inner) is str and inner.isdecimal() and len(inner) < 20 else inner
+            digits = type(inner) is str and inner.isascii() and inner.isdecimal() and len(inner) < 20
+            return int(inner) if digits else inner
         case "arrayValue" if type(inner) is dict and type(items := inner.get("values")) is list:
             return [_plain(item, depth + 1) for item in items]
         case "kvlistValue" if type(inner) is dict and type(items := inner.get("values")) is list:

@@ -19,7 +19,7 @@ _FAILURE = "failure"
 # sshd cuts its messages at 1,024 bytes before PAM and syslog add theirs.
 _USER = r"(?P<user>.{0,2048})"
 _ADDRESS = r"(?P<address>\S{1,256})"
-_PORT = r"(?: port (?P<port>\d{1,5}))?"
+_PORT = r"(?: port (?P<port>\d{1,5})(?!\w))?"
 _KIND = r"(?:(?:invalid|illegal) user )?"
 # Where a name stands before the address, only the port says where it ends.
 _NAMED = rf"(?:(?:invalid|authenticating) )?user {_USER} {_ADDRESS} port (?P<port>\d{{1,5}})"

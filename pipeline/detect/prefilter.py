@@ -86,7 +86,7 @@ class Prefilter:
             return {}
         # separators[i] stands before record i. A hit may end with the separator behind its record, for a
         # pattern may ask what follows a value; one that spans records is no more than a needless look.
-        separators = list(accumulate(map(len, values), lambda at, size: at + size + 1, initial=0))
+        separators = list(accumulate(map((1).__add__, map(len, values)), initial=0))
         rules = self._rules
         records: dict[int, frozenset[str]] = {}
         for end, pattern in hits:

@@ -102,6 +102,8 @@ class Notify:
         self._stages = tuple(stages)
         self._groups: dict[str, Group] = {}
         self._finished = FinishedAlerts(self._limits.finished)
+        # Those of before the restart, by their alert: what the routes made of them may have changed since.
+        self._ended_before: dict[str, dict[str, Finished]] = {}
         self._timers: list[tuple[int, str]] = []
         # Dicts, for their order: the same input gives the same changes.
         self._changed: dict[str, None] = {}
@@ -150,7 +152,7 @@ class Notify:
 
     def flush(self, now_ms: int) -> list[Intent]:
         """Look at the groups that are due, and return an intent for each integration that has news of one."""
-        self._changed |= dict.fromkeys(self._finished.expire(now_ms))
+        self._forget(now_ms)
         intents: list[Intent] = []
         while (due := self.due_ms()) is not None and due <= now_ms:
             intents += self._flush(self._groups[self._timers[0][1]], now_ms)
@@ -158,7 +160,7 @@ class Notify:
 
     def flush_all(self, now_ms: int) -> list[Intent]:
         """Look at all groups, due or not: at the end of input what would be sent in time is sent now."""
-        self._changed |= dict.fromkeys(self._finished.expire(now_ms))
+        self._forget(now_ms)
         return [intent for group in list(self._groups.values()) for intent in self._flush(group, now_ms)]
 
     def compose(self, intent: Intent, now_ms: int) -> Notification | None:
@@ -223,6 +225,8 @@ class Notify:
         # Repeats come after a restart, however long the pause was: the memory's time begins anew.
         for key, finished in sorted(state.finished.items(), key=lambda item: item[1].until_ms):
             self._finish(key, finished.revision, now_ms)
+            ended_in, _, alert_id = key.partition("\n")
+            self._ended_before.setdefault(alert_id, {})[ended_in] = finished
         stale = []
         for group in state.groups.values():
             route = self._router.route(group.route)
@@ -257,6 +261,8 @@ class Notify:
         finished = self._finished.get(kept_at)
         group = self._groups.get(key)
         held = group.alerts.get(alert.id) if group is not None else None
+        if held is None and finished is None:
+            finished = self._ended_elsewhere(alert)
         known = held.alert if held is not None else finished
         if known is not None and alert.revision <= known.revision:
             self._repeats += 1
@@ -270,6 +276,14 @@ class Notify:
             group = self._open(key, labels, route, now_ms)
         if group is not None:
             self._hold(group, Held(alert, lasted))
+
+    def _ended_elsewhere(self, alert: Alert) -> Finished | None:
+        """Return what is remembered of an alert in a group that the routes bring it to no more."""
+        ended = self._ended_before.get(alert.id)
+        if ended is None:
+            return None
+        today = {group_key(route, alert.labels)[0] for route in self._router.dispatch(alert.labels)}
+        return next((finished for key, finished in ended.items() if key not in today), None)
 
     def _open(self, key: str, labels: dict[str, str], route: Route, now_ms: int) -> Group | None:
         """Make a group, unless there are too many."""
@@ -378,6 +392,12 @@ class Notify:
 
     def _finish(self, kept_at: str, revision: int, now_ms: int) -> None:
         self._changed |= dict.fromkeys(self._finished.add(kept_at, revision, now_ms))
+
+    def _forget(self, now_ms: int) -> None:
+        gone = self._finished.expire(now_ms)
+        self._changed |= dict.fromkeys(gone)
+        for key in gone:
+            self._ended_before.pop(key.partition("\n")[2], None)
 
     def _schedule(self, group: Group, at_ms: int) -> None:
         group.next_ms = at_ms

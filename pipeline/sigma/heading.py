@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +21,7 @@ __all__ = ["about", "fault", "place", "refuse_odd_keys"]
 
 _LEVELS = ("informational", "low", "medium", "high", "critical")
 _MAX_TEXT = 2000
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def fault(document: Document, message: str, *path: Key) -> RuleError:
@@ -66,6 +68,8 @@ def about(document: Document, data: dict[str, Any], meaning: object) -> About:  
     for key in ("id", "name"):
         if data.get(key) is not None and not isinstance(data[key], str):
             raise fault(document, f"the {key} is no text: {data[key]!r}", key)
+    if data.get("id") and _UUID.fullmatch(data["id"]) is None:
+        raise fault(document, f"the id is no UUID: {data['id']!r}", "id")
     level = data.get("level", "medium")
     if level not in _LEVELS:
         raise fault(document, f"no such level: {level!r}; {nearest(str(level), _LEVELS)}", "level")

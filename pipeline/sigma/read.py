@@ -8,6 +8,7 @@ what is not evaluated.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import re2
@@ -131,11 +132,8 @@ def read(text: str, file: str) -> list[Rule | Correlation]:
 
 def _neither(data: dict[str, Any]) -> str:
     for wanted in ("detection", "correlation"):
-        hint = nearest(wanted, data)
-        if hint.startswith("did you mean"):
-            return (
-                f"neither `detection` nor `correlation` is here; {hint.split()[-1][:-1]} is read as nothing"
-            )
+        if close := get_close_matches(wanted, data, n=1):
+            return f"neither `detection` nor `correlation` is here; is {close[0]!r} meant to be {wanted!r}?"
     return "neither `detection` nor `correlation` is here"
 
 

@@ -25,7 +25,8 @@ HATCHES = (
 # --- JSON numbers, which are not always written as they are read ---------------------------------------
 
 _JSON_NUMBER = r"[:,\[][ \t\r\n]*-?"
-_EXPONENT = _JSON_NUMBER + r"[0-9]+(?:\.[0-9]+)?e[+-]?[0-9]"
+# Told by its end: to follow each number from its beginning costs twice as much as all the rest.
+_EXPONENT = r"[0-9]e[+-]?[0-9]+[ \t\r\n]*[,}\]]"
 # A double keeps 15 digits as they are; with more, or an exponent, its text may be another.
 _REWRITTEN = frozenset(
     {
@@ -38,6 +39,8 @@ _REWRITTEN = frozenset(
         + r"|[0-9]{16,}\.)",
     }
 )
+# What stands beside a number that is a whole value; letters would be those of a hexadecimal id.
+_ASIDE = "[^0-9a-z_]"
 _WITHIN_NUMBER = re.compile(r"-?[0-9]*(?:\.[0-9]*)?(?:e[+-]?[0-9]*)?", re.ASCII)
 _LONGEST = 64
 
@@ -59,7 +62,7 @@ def _escaped(run: str) -> str:
 
 
 def number_patterns(value: float) -> frozenset[str]:
-    """Return patterns for a number as the whole of a value: 404 is not within 14045."""
+    """Return patterns for a number as the whole of a value: 404 is not within 14045 or a404b."""
     magnitude = abs(value)
     text = str(text_of(magnitude))
     if magnitude >= 1e9 or "e" in text:
@@ -67,11 +70,11 @@ def number_patterns(value: float) -> frozenset[str]:
         return literal_patterns(text) | literal_patterns(written) | _REWRITTEN
     whole = int(magnitude)
     if whole != magnitude:
-        return frozenset({rf"[^0-9]0*{whole}\.[0-9]", _EXPONENT})
-    patterns = {rf"[^0-9]0*{whole}[^0-9]", _EXPONENT}
+        return frozenset({rf"{_ASIDE}0*{whole}\.[0-9]", _EXPONENT})
+    patterns = {rf"{_ASIDE}0*{whole}{_ASIDE}", _EXPONENT}
     if whole:
         # 403.99999999999999999 is 404 to a double.
-        patterns.add(rf"[^0-9]0*{whole - 1}\.99999")
+        patterns.add(rf"{_ASIDE}0*{whole - 1}\.99999")
     return frozenset(patterns)
 
 

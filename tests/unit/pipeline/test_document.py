@@ -71,7 +71,7 @@ def test_error_names_file_line_and_path() -> None:
             "c.yml:1: not valid YAML: could not determine a constructor for the tag",
         ),
         ("a: \x00\n", "c.yml: not valid YAML: "),
-        ("[" * 5000, "c.yml: not valid YAML: nested too deeply"),
+        ("[" * 5000, "c.yml:1: not valid YAML: exceeded maximum nesting depth"),
     ],
 )
 def test_what_is_no_yaml_is_told_with_its_place(text: str, said: str) -> None:

@@ -123,6 +123,18 @@ def test_without_send_resolved_an_end_is_settled_in_silence() -> None:
     assert bench.notify.stats.groups == 0
 
 
+def test_end_that_is_not_wanted_is_not_told_later_while_another_integration_waits_for_it() -> None:
+    posts = Integration("people", 1, edits=False)
+    bench = Bench(integrations=(QUIET, posts))
+    bench.receive(alert("a"), alert("b"))
+    bench.after(WAIT)
+    bench.failing = {1}
+    bench.receive(alert("a", 2, over_after_ms=TICK), alert("c"))
+    quiet, _ = bench.after(TICK)
+    assert said([quiet]) == [(Reason.NEW_ALERTS, ["b", "c"], [])]
+    assert [n.integration for n in bench.after(TICK)] == [1]
+
+
 def test_repeat_comes_at_the_first_tick_when_it_is_due() -> None:
     bench = Bench(route(repeat_interval_ms=TICK * 2 + 1))
     bench.receive(alert("a"))
@@ -201,6 +213,16 @@ def test_failed_flush_keeps_its_alerts_for_the_next_tick() -> None:
     assert bench.notify.stats.failed == 2
 
 
+def test_alert_that_fired_at_a_flush_is_told_however_short_it_was() -> None:
+    bench = Bench()
+    bench.failing = {0}
+    bench.receive(alert("a"))
+    bench.after(WAIT)
+    bench.receive(alert("a", 2, over_after_ms=1))
+    bench.failing = set()
+    assert said(bench.after(TICK)) == [(Reason.FIRST, [], ["a"])]
+
+
 def test_one_integration_that_fails_holds_up_no_other() -> None:
     bench = Bench(integrations=(EDITOR, POSTER))
     bench.failing = {1}
@@ -212,6 +234,30 @@ def test_one_integration_that_fails_holds_up_no_other() -> None:
     bench.failing = set()
     assert [(n.integration, n.reason) for n in bench.after(TICK)] == [(1, Reason.FIRST)]
     assert bench.notify.stats.groups == 0
+
+
+def test_count_that_moves_after_an_end_was_told_is_edited_before_the_alert_goes() -> None:
+    bench = Bench(integrations=(Integration("people", 0, edits=False), Integration("people", 1, edits=True)))
+    bench.receive(alert("a"))
+    bench.after(WAIT)
+    bench.failing = {0}
+    bench.receive(alert("a", 2, count=5, over_after_ms=TICK))
+    bench.after(TICK)
+    bench.failing = set()
+    bench.receive(alert("a", 3, count=6, over_after_ms=TICK))
+    assert [(n.reason, n.count) for n in bench.after(TICK)] == [(Reason.RESOLVED, 6), (Reason.UPDATE, 6)]
+    assert bench.notify.stats.groups == 0
+
+
+def test_what_comes_after_an_end_that_was_not_wanted_is_a_story_of_its_own() -> None:
+    bench = Bench(integrations=(QUIET, Integration("people", 1, edits=False)))
+    bench.receive(alert("a"))
+    bench.after(WAIT)
+    bench.failing = {1}
+    bench.receive(alert("a", 2, over_after_ms=TICK))
+    bench.after(TICK)
+    bench.receive(alert("b"))
+    assert said(bench.after(TICK)[:1]) == [(Reason.FIRST, ["b"], [])]
 
 
 def test_alert_owed_to_a_quiet_integration_is_told_though_it_is_over() -> None:
