@@ -1,0 +1,100 @@
+"""The Kafka that benchmarks share: a broker, a topic filled once, and one way to read it through."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from consumers.broker import Broker
+from consumers.kafka.topics import TopicSpec, ensure_topics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+__all__ = ["PARTITIONS", "Topic", "broker"]
+
+PARTITIONS = 4
+# Any: aiokafka's records, of Python or of C.
+Poll = "Callable[[AIOKafkaConsumer], Awaitable[Mapping[TopicPartition, Sequence[Any]]]]"
+
+
+@contextlib.asynccontextmanager
+async def broker() -> AsyncIterator[str]:
+    """Yield the address of a Kafka: the one that is named in the environment, or one of our own."""
+    if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield given
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        one = Broker(Path(folder), java_options=("-Xmx1g",))
+        await asyncio.to_thread(one.start)
+        try:
+            yield one.bootstrap_servers
+        finally:
+            await asyncio.to_thread(one.stop)
+
+
+class Topic:
+    """A topic of `PARTITIONS` partitions that is written once and read through many times."""
+
+    def __init__(self, servers: str, name: str) -> None:
+        """Name it; `fill` makes it."""
+        self._servers = servers
+        self._name = name
+        self.events = 0
+
+    async def fill(self, values: Sequence[bytes]) -> None:
+        """Create the topic and write the values to its partitions, in turn."""
+        await ensure_topics(
+            self._servers, [TopicSpec(self._name, PARTITIONS, {"retention.ms": "-1"})], wait_s=20
+        )
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._servers, compression_type="lz4", linger_ms=20, max_batch_size=262_144
+        )
+        await producer.start()
+        try:
+            now_ms = time.time_ns() // 1_000_000
+            for i, value in enumerate(values):
+                await producer.send(
+                    self._name, value=value, partition=i % PARTITIONS, timestamp_ms=now_ms + i // 1000
+                )
+            await producer.flush()
+        finally:
+            await producer.stop()
+        self.events += len(values)
+
+    async def read(self, poll: Poll, work: Callable[[TopicPartition, Sequence[Any]], object]) -> int:
+        """Read all of it from the beginning with a new consumer.
+
+        Args:
+            poll: asks a consumer for records.
+            work: is given what came of each partition.
+
+        Returns:
+            The number of events.
+        """
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            fetch_max_wait_ms=100,
+        )
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(self._name, p) for p in range(PARTITIONS)])
+            left = self.events
+            async with asyncio.timeout(120):
+                while left > 0:
+                    for tp, rows in (await poll(consumer)).items():
+                        work(tp, rows)
+                        left -= len(rows)
+        finally:
+            await consumer.stop()
+        return self.events
