@@ -41,7 +41,10 @@ class Metrics:
         self._detects: list[Detect] = []
         self._correlates: Callable[[], Iterable[Correlate]] = lambda: ()
         self._sends = Counter(
-            "tocsin_notifications", "Notifications by receiver and outcome.", ["receiver", "result"], registry=self.registry
+            "tocsin_notifications",
+            "Notifications by receiver and outcome.",
+            ["receiver", "result"],
+            registry=self.registry,
         )
         self._latency = Histogram(
             "tocsin_end_to_end_latency_seconds",
@@ -50,7 +53,10 @@ class Metrics:
             registry=self.registry,
         )
         self._dead = Counter(
-            "tocsin_dead_letters", "Records put aside, by stage and error.", ["stage", "error"], registry=self.registry
+            "tocsin_dead_letters",
+            "Records put aside, by stage and error.",
+            ["stage", "error"],
+            registry=self.registry,
         )
         self.registry.register(self)  # type: ignore[arg-type]  # `collect` is all a collector needs
 
@@ -86,14 +92,20 @@ class Metrics:
             for partition, records in partitions.items():
                 lag.add_metric([topic, str(partition)], records)
         yield lag
-        yield GaugeMetricFamily("tocsin_outbox_waiting", "Notifications that wait for their turn.", value=self.waiting())
+        yield GaugeMetricFamily(
+            "tocsin_outbox_waiting", "Notifications that wait for their turn.", value=self.waiting()
+        )
 
     def _detect_metrics(self) -> Iterator[Metric]:
         counts = [d.counts for d in self._detects]
         for name, text, value in (
             ("events", "Events read.", sum(c.events for c in counts)),
             ("bytes", "Bytes of events read.", sum(c.bytes for c in counts)),
-            ("candidates", "Events that were decoded because a rule might match.", sum(c.candidates for c in counts)),
+            (
+                "candidates",
+                "Events that were decoded because a rule might match.",
+                sum(c.candidates for c in counts),
+            ),
             ("empty_records", "Empty records and tombstones.", sum(c.empty for c in counts)),
             ("undecodable_events", "Events matched as raw text.", sum(c.undecodable for c in counts)),
             ("untimed_events", "Candidates without a time of their own.", sum(c.untimed for c in counts)),
@@ -114,12 +126,22 @@ class Metrics:
         for name, text, value in (
             ("alert_changes", "Alerts told: new, extended, resolved.", sum(s.counts.alerts for s in shards)),
             ("repeated_matches", "Matches skipped as applied before.", sum(s.counts.repeats for s in shards)),
-            ("late_matches", "Matches skipped as later than the lateness.", sum(s.counts.late for s in shards)),
-            ("unknown_rule_matches", "Matches of rules not loaded here.", sum(s.counts.unknown for s in shards)),
+            (
+                "late_matches",
+                "Matches skipped as later than the lateness.",
+                sum(s.counts.late for s in shards),
+            ),
+            (
+                "unknown_rule_matches",
+                "Matches of rules not loaded here.",
+                sum(s.counts.unknown for s in shards),
+            ),
             ("evicted_groups", "Groups dropped at the limit.", sum(s.counts.evicted for s in shards)),
         ):
             yield CounterMetricFamily(f"tocsin_{name}", text, value=value)
         yield GaugeMetricFamily("tocsin_groups", "Groups held.", value=sum(s.groups for s in shards))
         marks = [s.watermarks.value_ms for s in shards if s.watermarks.value_ms]
         delay = max((self._clock_ms() - m for m in marks), default=0) / 1000
-        yield GaugeMetricFamily("tocsin_watermark_delay_seconds", "How far event time is behind the clock.", value=delay)
+        yield GaugeMetricFamily(
+            "tocsin_watermark_delay_seconds", "How far event time is behind the clock.", value=delay
+        )

@@ -23,18 +23,23 @@ _INTERVAL_S = 0.2
 
 @asynccontextmanager
 async def progress(
-    total: Callable[[], int], done: Callable[[], int], events: Callable[[], int], alerts: Callable[[], int]
+    console: Console | None,
+    total: Callable[[], int | None],
+    done: Callable[[], int],
+    events: Callable[[], int],
+    alerts: Callable[[], int],
 ) -> AsyncIterator[None]:
-    """Show a bar on standard error while the context lasts, if that is a terminal.
+    """Show a bar while the context lasts, if there is a terminal to show it on.
 
     Args:
-        total: bytes there are.
+        console: the terminal that messages go to, or None if they go elsewhere: then the bar has standard
+            error for itself.
+        total: bytes there are, or None where nobody knows: then there is no bar.
         done: bytes read.
         events: events read.
         alerts: alerts raised.
     """
-    if not sys.stderr.isatty() or sys.stdout.isatty():
-        # Messages on the same terminal would tear the bar apart; they are what the person waits for.
+    if not sys.stderr.isatty() or total() is None:
         yield
         return
     bar = Progress(
@@ -44,7 +49,7 @@ async def progress(
         TextColumn("{task.fields[rate]:>9,.0f} events/s"),
         TextColumn("{task.fields[alerts]} alerts"),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console or Console(stderr=True),
         transient=True,
     )
     with bar:

@@ -18,7 +18,9 @@ __all__ = ["serve_web"]
 
 
 @asynccontextmanager
-async def serve_web(host: str, port: int, metrics: Metrics, ready: Callable[[], str | None]) -> AsyncIterator[int]:
+async def serve_web(
+    host: str, port: int, metrics: Metrics, ready: Callable[[], str | None]
+) -> AsyncIterator[int]:
     """Serve while the context lasts.
 
     Args:
@@ -35,7 +37,9 @@ async def serve_web(host: str, port: int, metrics: Metrics, ready: Callable[[], 
     """
 
     async def show_metrics(_: web.Request) -> web.Response:
-        return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(
+            body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -45,7 +49,9 @@ async def serve_web(host: str, port: int, metrics: Metrics, ready: Callable[[], 
         return web.Response(text=f"{missing}\n" if missing else "ready\n", status=503 if missing else 200)
 
     app = web.Application()
-    app.add_routes([web.get("/metrics", show_metrics), web.get("/healthz", healthy), web.get("/readyz", readiness)])
+    app.add_routes(
+        [web.get("/metrics", show_metrics), web.get("/healthz", healthy), web.get("/readyz", readiness)]
+    )
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     try:

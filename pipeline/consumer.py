@@ -6,10 +6,8 @@ stores and receivers are put together.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import glob
 import os
 import signal
 import sys
@@ -17,10 +15,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 import uvloop
+from rich.console import Console
 
 from consumers import commands
+from consumers.arguments import COMMANDS, STAGES, parser
 from consumers.broker import serve as serve_broker
 from consumers.clock import now_ms
 from consumers.defaults import DEFAULT_CONFIG, DEFAULT_NAME
@@ -50,7 +51,8 @@ from pipeline.notify.notify import Notify
 from pipeline.notify.route import Router
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+    from collections.abc import Iterator, Sequence
 
     from consumers.kafka.session import Stage
     from pipeline.config.model import SourceConfig
@@ -58,8 +60,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-STAGES = ("detect", "correlate", "notify")
-_COMMANDS = ("worker", "run", "topics", "broker", "test", "check", "dead-letters")
 _LOG = structlog.get_logger("tocsin")
 
 
@@ -74,9 +74,9 @@ def main(arguments: Sequence[str] | None = None, *, default: str | None = None) 
         The exit code: 0 done, 1 something was found wrong, 2 what was asked for can't be done.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if default and not (given and (given[0] in _COMMANDS or given[0] in ("-h", "--help"))):
+    if default and not (given and (given[0] in COMMANDS or given[0] in ("-h", "--help"))):
         given.insert(0, default)
-    args = _parser().parse_args(given)
+    args = parser().parse_args(given)
     try:
         return _run(args)
     except TocsinError as error:
@@ -90,77 +90,30 @@ def main(arguments: Sequence[str] | None = None, *, default: str | None = None) 
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tocsin", description="Log alerting and detection on Kafka, or on files.")
-    commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--config", metavar="FILE", default=os.environ.get("TOCSIN_CONFIG"), help="the configuration (TOCSIN_CONFIG)"
-    )
-    common.add_argument("--bootstrap-servers", metavar="HOST:PORT", help="Kafka (KAFKA_BOOTSTRAP_SERVERS)")
-
-    worker = commands_.add_parser("worker", parents=[common], help="consume from Kafka, detect, correlate, notify")
-    worker.add_argument(
-        "--stage", action="append", choices=STAGES, help="run only this stage; may be given again (default: all)"
-    )
-    worker.add_argument("--web-port", type=int, metavar="PORT", help="where /metrics is served; 0 takes a free port")
-
-    run = commands_.add_parser("run", parents=[common], help="the same job on files or standard input, without Kafka")
-    run.add_argument("files", nargs="*", metavar="FILE", help="files to read; - is standard input")
-    run.add_argument("--follow", action="store_true", help="wait for more, through rotations")
-    run.add_argument("--format", default="auto", help="the files' format (default: found out)")
-    run.add_argument("--state", metavar="FILE", help="remember positions and alerts here (SQLite)")
-    run.add_argument("--rules", action="append", metavar="PATH", help="rules instead of the configured ones")
-
-    topics = commands_.add_parser("topics", parents=[common], help="create the topics that are missing")
-    topics.add_argument("--partitions", type=int, default=6, help="of the topics that workers share (default: 6)")
-    topics.add_argument("--replication-factor", type=int, default=1, help="copies of each partition (default: 1)")
-    topics.add_argument("--wait", type=float, default=0.0, metavar="S", help="wait so many seconds for Kafka to be up")
-
-    broker = commands_.add_parser("broker", help="run a real Kafka for development, from Python packages")
-    broker.add_argument("--dir", default=".state/broker", help="where it keeps its data (default: .state/broker)")
-    broker.add_argument("--port", type=int, default=9092, help="where it listens on loopback (default: 9092)")
-
-    test = commands_.add_parser("test", help="run the cases beside rules")
-    test.add_argument("paths", nargs="*", metavar="PATH", help="rule files or folders (default: the shipped rules)")
-    test.add_argument("-v", "--verbose", action="store_true", help="show the cases that pass, too")
-
-    commands_.add_parser("check", parents=[common], help="check the configuration and the rules")
-
-    letters = commands_.add_parser("dead-letters", parents=[common], help="list records that were put aside")
-    letters.add_argument("--redrive", action="store_true", help="write each back to the topic it came from")
-    return parser
-
-
 def _run(args: argparse.Namespace) -> int:
-    match args.command:
-        case "broker":
-            return serve_broker(Path(args.dir), args.port)
-        case "test":
-            return commands.test_rules(args.paths or [SHIPPED], verbose=args.verbose)
+    if args.command == "broker":
+        return serve_broker(Path(args.dir), args.port)
+    if args.command == "test":
+        return commands.test_rules(args.paths or [SHIPPED], verbose=args.verbose)
     settings = _settings(args)
+    configure_logs(settings.config.log_format)
     match args.command:
         case "check":
             return commands.check(settings)
         case "topics":
-            configure_logs(settings.config.log_format)
-            return uvloop.run(
-                commands.create_topics(
-                    settings,
-                    partitions=args.partitions,
-                    replication_factor=args.replication_factor,
-                    wait_s=args.wait,
-                )
+            work = commands.create_topics(
+                settings,
+                partitions=args.partitions,
+                replication_factor=args.replication_factor,
+                wait_s=args.wait,
             )
         case "dead-letters":
-            configure_logs(settings.config.log_format)
-            return uvloop.run(commands.dead_letters(settings, redrive=args.redrive))
+            work = commands.dead_letters(settings, redrive=args.redrive)
         case "run":
-            configure_logs(settings.config.log_format)
-            return uvloop.run(_embedded(args, settings))
+            work = _embedded(args, settings)
         case _:
-            configure_logs(settings.config.log_format)
-            return uvloop.run(_worker(args, settings))
+            work = _worker(args, settings)
+    return uvloop.run(work)
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -183,7 +136,7 @@ def _source(declared: SourceConfig) -> Source:
 
 
 @contextlib.contextmanager
-def _signals(stop: asyncio.Event) -> object:
+def _signals(stop: asyncio.Event) -> Iterator[None]:
     """Let SIGTERM and SIGINT set `stop`; a second SIGINT ends the process at once."""
     loop = asyncio.get_running_loop()
 
@@ -212,33 +165,29 @@ def _load(settings: Settings, paths: Sequence[str] | None = None) -> RuleSet:
 async def _embedded(args: argparse.Namespace, settings: Settings) -> int:
     config = settings.config
     rules = _load(settings, args.rules)
-    declared = {p: _source(s) for s in config.sources if s.file for p in _expand(s.file)}
-    from_stdin = args.files == ["-"] or (not args.files and any(s.stdin for s in config.sources))
-    asked = [] if from_stdin else [str(Path(f).absolute()) for f in args.files] or list(declared)
-    if not asked and not from_stdin:
-        raise ConfigError("nothing to read: name files, or `-` for standard input")
+    sources = _file_sources(args, settings)
     stdin = next((_source(s) for s in config.sources if s.stdin), Source(args.format))
-    sources = {p: declared.get(p, Source(args.format)) for p in asked}
-    state = args.state or config.state
-    database = Database(Path(state) if state else None)
+    database = _database(args.state or config.state)
     metrics = Metrics(now_ms)
-    receivers = build_receivers(config, settings.receivers)
-
-    def source_of(path: str) -> Source:
-        # A file's record times are when it was read or written; events tell their own.
-        return Source(**{**_columns(sources.get(path, stdin)), "timed": False})
-
+    # Messages and the bar share the terminal, so that neither tears the other apart.
+    console = Console(highlight=False) if sys.stdout.isatty() else None
+    receivers = build_receivers(config, settings.receivers, console)
     reader: FileReader | StdinReader
-    if from_stdin:
-        reader = StdinReader(decoder=lambda: choose(stdin.format), clock_ms=now_ms)
-    else:
+    if sources:
         reader = FileReader(
-            [Path(p) for p in asked],
-            decoder=lambda: choose(args.format),
+            [Path(p) for p in sources],
+            decoder=lambda path: choose(sources[path].format),
             follow=args.follow,
             positions=database.position,
             clock_ms=now_ms,
         )
+    else:
+        reader = StdinReader(decoder=lambda: choose(stdin.format), clock_ms=now_ms)
+
+    def source_of(path: str) -> Source:
+        # A file's record times are when it was read or written; events tell their own.
+        return msgspec.structs.replace(sources.get(path, stdin), timed=False)
+
     job = Embedded(settings, rules, receivers, database, metrics, source_of=source_of, clock_ms=now_ms)
     stop = asyncio.Event()
     began_s = time.monotonic()
@@ -251,13 +200,14 @@ async def _embedded(args: argparse.Namespace, settings: Settings) -> int:
                     )
                 await stack.enter_async_context(
                     progress(
+                        console,
                         lambda: reader.total_bytes,
                         lambda: reader.read_bytes,
                         lambda: job.detect.counts.events,
                         lambda: sum(map(len, job.alerts.values())),
                     )
                 )
-                summary = await job.run(reader, asked or ["-"], stop)
+                summary = await job.run(reader, list(sources) or ["-"], stop)
     finally:
         database.close()
     first_s = (job.first_alert_ms - job.began_ms) / 1000 if job.first_alert_ms else None
@@ -265,14 +215,36 @@ async def _embedded(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if summary.failed else 0
 
 
-def _columns(source: Source) -> dict[str, object]:
-    return {"format": source.format, "logsources": source.logsources, "siblings": source.siblings}
+def _file_sources(args: argparse.Namespace, settings: Settings) -> dict[str, Source]:
+    """Return the files to read and what is declared of each; none means standard input."""
+    declared = {str(path): _source(s) for s in settings.config.sources if s.file for path in _expand(s.file)}
+    if args.files == ["-"]:
+        return {}
+    if args.files:
+        return {
+            p: declared.get(p, Source(args.format)) for p in (str(Path(f).absolute()) for f in args.files)
+        }
+    if not declared and not any(s.stdin for s in settings.config.sources):
+        raise ConfigError("nothing to read: name files, or `-` for standard input")
+    return declared
 
 
-def _expand(pattern: str) -> list[str]:
+def _expand(pattern: str) -> list[Path]:
     """Return the files that a pattern names now; a name without wildcards stands for itself."""
-    found = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
-    return [str(Path(p).absolute()) for p in found]
+    path = Path(pattern).absolute()
+    parts = path.parts
+    wild = next((i for i, part in enumerate(parts) if any(c in part for c in "*?[")), None)
+    if wild is None:
+        return [path]
+    return sorted(Path(*parts[:wild]).glob(str(Path(*parts[wild:]))))
+
+
+def _database(path: str | None) -> Database:
+    if path is None:
+        return Database(None)
+    place = Path(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return Database(place)
 
 
 # --- on Kafka -----------------------------------------------------------------------------------------
@@ -296,7 +268,12 @@ async def _worker(args: argparse.Namespace, settings: Settings) -> int:
         for declared in named:
             topic = f"{config.kafka.topic_prefix}{declared.kafka}"
             source = _source(declared)
-            _LOG.info("reading", topic=topic, rules=len(detect.applicable(source)), unfiltered=detect.unfiltered(source))
+            _LOG.info(
+                "reading",
+                topic=topic,
+                rules=len(detect.applicable(source)),
+                unfiltered=detect.unfiltered(source),
+            )
             stages.append(DetectStage(detect, source, topic, topics.detections, now_ms))
     if "correlate" in wanted:
         correlate = CorrelateStage(
@@ -314,7 +291,9 @@ async def _worker(args: argparse.Namespace, settings: Settings) -> int:
         integrations = delivery.integrations
         letters = DeadLetters(topics.dead_letters, "notify", metrics)
         stages.append(
-            NotifyStage(lambda: Notify(settings.route, integrations), delivery, client, topics, letters, now_ms)
+            NotifyStage(
+                lambda: Notify(settings.route, integrations), delivery, client, topics, letters, now_ms
+            )
         )
         outbox = delivery.outbox
         metrics.waiting = lambda: outbox.waiting
@@ -337,7 +316,9 @@ async def _worker(args: argparse.Namespace, settings: Settings) -> int:
                 tasks.create_task(run_stage(stage, client, metrics, stop, on_ready=ready[stage.name]))
                 for stage in stages
             ]
-            _LOG.info("worker started", stages=sorted(wanted), bootstrap_servers=config.kafka.bootstrap_servers)
+            _LOG.info(
+                "worker started", stages=sorted(wanted), bootstrap_servers=config.kafka.bootstrap_servers
+            )
             await asyncio.wait(running)
             if delivery and sending:
                 await delivery.outbox.close()

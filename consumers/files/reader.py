@@ -44,7 +44,8 @@ class FileReader:
     Args:
         paths: the files, in the order in which to read them; one named twice is read once. Patterns are
             expanded by the caller.
-        decoder: makes the decoder of one path, which finds out where events begin.
+        decoder: makes the decoder of one path (given as it was named, absolute), which says where events
+            begin.
         follow: whether to wait for more, and for files that are not there yet.
         positions: where a path was read to, by its absolute name; None to begin at its beginning.
         clock_ms: the time, milliseconds since the epoch.
@@ -65,7 +66,7 @@ class FileReader:
         self,
         paths: Sequence[Path],
         *,
-        decoder: Callable[[], Decoder],
+        decoder: Callable[[str], Decoder],
         follow: bool,
         positions: Callable[[str], Position | None],
         clock_ms: Callable[[], int],
@@ -90,7 +91,7 @@ class FileReader:
                 name,
                 follow=follow,
                 position=positions(name),
-                decoder=decoder(),
+                decoder=decoder(name),
                 joiner=joiner,
                 counts=self.counts,
                 max_batch_records=max_batch_records,

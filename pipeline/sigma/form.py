@@ -8,12 +8,12 @@ tests. (Sigma specification 2.1.0; semantics section 1.)
 from __future__ import annotations
 
 import enum
-import ipaddress  # noqa: TC003 - msgspec resolves the annotations at run time
+import ipaddress
 from typing import Literal
 
 import msgspec
 
-from pipeline.event import LogSource  # noqa: TC001 - likewise
+from pipeline.event import LogSource
 
 __all__ = [
     "About",

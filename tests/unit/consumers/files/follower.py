@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NOW_MS = 1_776_499_200_000
 
 
-def text() -> Decoder:
+def text(_path: str = "") -> Decoder:
     """Every line that isn't indented begins an event."""
     return choose("text")
 

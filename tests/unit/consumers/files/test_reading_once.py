@@ -168,10 +168,10 @@ async def test_going_on_keeps_the_format_that_was_found(tmp_path: Path) -> None:
         for i in range(300)
     ]
     path.write_text("\n".join(lines) + "\n")
-    batches = await read_once(path, decoder=Auto, block_bytes=997)
+    batches = await read_once(path, decoder=lambda _: Auto(), block_bytes=997)
     whole = events(batches)
     for n in range(20, len(batches), 5):
-        rest = await read_once(path, decoder=Auto, positions=lambda _, p=batches[n].position: p)
+        rest = await read_once(path, decoder=lambda _: Auto(), positions=lambda _, p=batches[n].position: p)
         assert events(batches[: n + 1]) + events(rest) == whole
 
 
@@ -179,7 +179,7 @@ async def test_overlong_lines_are_cut_and_counted(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(b"x" * 3_000_000 + b"\nnext\n")
     reader = FileReader(
         [tmp_path / "a.log"],
-        decoder=lambda: choose("text"),
+        decoder=lambda _: choose("text"),
         follow=False,
         positions=lambda _: None,
         clock_ms=lambda: 0,

@@ -1,0 +1,81 @@
+"""The command line: which commands there are and what each takes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+__all__ = ["COMMANDS", "STAGES", "parser"]
+
+STAGES = ("detect", "correlate", "notify")
+COMMANDS = ("worker", "run", "topics", "broker", "test", "check", "dead-letters")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; the command's name is `command`."""
+    top = argparse.ArgumentParser(
+        prog="tocsin", description="Log alerting and detection on Kafka, or on files."
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config",
+        metavar="FILE",
+        default=os.environ.get("TOCSIN_CONFIG"),
+        help="the configuration (default: TOCSIN_CONFIG, else all shipped rules and messages on the terminal)",
+    )
+    common.add_argument(
+        "--bootstrap-servers",
+        metavar="HOST:PORT",
+        help="where Kafka is (default: KAFKA_BOOTSTRAP_SERVERS, else what is configured)",
+    )
+
+    worker = commands.add_parser(
+        "worker", parents=[common], help="consume from Kafka: detect, correlate, notify; any number may run"
+    )
+    worker.add_argument(
+        "--stage", action="append", choices=STAGES, help="run only this stage; may be repeated (default: all)"
+    )
+    worker.add_argument(
+        "--web-port", type=int, metavar="PORT", help="where /metrics is served; 0: any free port"
+    )
+
+    run = commands.add_parser(
+        "run", parents=[common], help="the same job on files or standard input, without Kafka"
+    )
+    run.add_argument("files", nargs="*", metavar="FILE", help="what to read; - is standard input")
+    run.add_argument("--follow", action="store_true", help="wait for more at the end, through rotations")
+    run.add_argument("--format", default="auto", help="the format of the files (default: found out)")
+    run.add_argument(
+        "--state", metavar="FILE", help="remember positions, alerts and what was sent here (SQLite)"
+    )
+    run.add_argument("--rules", action="append", metavar="PATH", help="rules instead of the configured ones")
+
+    topics = commands.add_parser("topics", parents=[common], help="create the topics that are missing")
+    topics.add_argument(
+        "--partitions", type=int, default=6, help="of each topic that workers share (default: 6)"
+    )
+    topics.add_argument("--replication-factor", type=int, default=1, help="copies of each (default: 1)")
+    topics.add_argument(
+        "--wait", type=float, default=0.0, metavar="S", help="seconds to wait for a Kafka that isn't up yet"
+    )
+
+    broker = commands.add_parser("broker", help="run a real Kafka for development, from Python packages")
+    broker.add_argument("--dir", default=".state/broker", help="where its data is (default: .state/broker)")
+    broker.add_argument(
+        "--port", type=int, default=9092, help="on loopback; 0: any free port (default: 9092)"
+    )
+
+    test = commands.add_parser("test", help="run the cases beside rules")
+    test.add_argument(
+        "paths", nargs="*", metavar="PATH", help="rule files and folders (default: shipped rules)"
+    )
+    test.add_argument("-v", "--verbose", action="store_true", help="show the cases that pass, too")
+
+    commands.add_parser("check", parents=[common], help="check the configuration and the rules")
+
+    letters = commands.add_parser(
+        "dead-letters", parents=[common], help="list the records that were put aside"
+    )
+    letters.add_argument("--redrive", action="store_true", help="write each back to the topic it came from")
+    return top
