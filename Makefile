@@ -61,7 +61,7 @@ bench: .venv/all ## run the benchmarks; each prints ratios measured in one run
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: .venv/all ## build the manual into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lock: $(UV) ## write requirements.lock anew
 	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --upgrade --quiet \

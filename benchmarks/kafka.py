@@ -16,7 +16,7 @@ from consumers.broker import Broker
 from consumers.kafka.topics import TopicSpec, ensure_topics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 __all__ = ["PARTITIONS", "Topic", "broker"]
 

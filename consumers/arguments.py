@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
         "--config",
         metavar="FILE",
         default=os.environ.get("TOCSIN_CONFIG"),
-        help="the configuration (default: TOCSIN_CONFIG, else all shipped rules and messages on the terminal)",
+        help="the configuration (default: TOCSIN_CONFIG, else all that ships, shown on the terminal)",
     )
     common.add_argument(
         "--bootstrap-servers",

@@ -105,7 +105,9 @@ def _run(rules: RuleSet, case: _Case) -> str:
     logsources = tuple({r.logsource for r in rules.rules.values()})
     partition = Partition("case")
     position = 1
-    told = correlate.process([detect.open(partition, Source(case.format, logsources), 0, _START_MS)], position)
+    told = correlate.process(
+        [detect.open(partition, Source(case.format, logsources), 0, _START_MS)], position
+    )
     for offset, (at_ms, raw) in enumerate(_events(case)):
         position += 1
         batch = Batch(partition, [offset], [at_ms], [raw])

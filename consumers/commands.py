@@ -11,8 +11,8 @@ from aiokafka.errors import KafkaError
 from consumers.cases import run_cases
 from consumers.kafka.client import Client
 from consumers.kafka.dead_letters import read_dead_letters
-from consumers.kafka.topics import TopicNames, describe, ensure_topics, topic_specs
-from consumers.rules import load_rules, rule_files
+from consumers.kafka.topics import TopicNames, TopicState, describe, ensure_topics, topic_specs
+from consumers.rules import SHIPPED, load_rules, rule_files
 from pipeline.errors import TocsinError
 
 if TYPE_CHECKING:
@@ -56,11 +56,12 @@ def test_rules(paths: list[str], *, verbose: bool) -> int:
 def check(settings: Settings) -> int:
     """Say what a configuration amounts to; whatever is wrong has been raised by now."""
     config = settings.config
-    rules = load_rules(config.rules)
+    rules = load_rules(config.rules or [SHIPPED])
     for warning in settings.warnings:
         _say(f"warning: {warning}")
     _say(
-        f"{len(rules.rules)} detections, {len(rules.correlations)} correlations, {len(rules.targets)} of them alert"
+        f"{len(rules.rules)} detections and {len(rules.correlations)} correlations,"
+        f" {len(rules.targets)} of which raise alerts"
     )
     _say(f"receivers in use: {', '.join(sorted(settings.receivers))}")
     return 0
@@ -75,12 +76,13 @@ async def create_topics(
     outcomes = await ensure_topics(
         kafka.bootstrap_servers,
         topic_specs(names, partitions),
+        client_options=Client(kafka).options,
         replication_factor=replication_factor,
         wait_s=wait_s,
     )
     for outcome in outcomes:
         _say(describe(outcome))
-    return 0
+    return 1 if any(o.state is TopicState.DIFFERS for o in outcomes) else 0
 
 
 async def dead_letters(settings: Settings, *, redrive: bool) -> int:
@@ -98,7 +100,8 @@ async def dead_letters(settings: Settings, *, redrive: bool) -> int:
         for letter in letters:
             # The bytes are hostile: repr shows them without letting them act.
             _say(
-                f"{letter.origin}  {letter.stage}  {letter.error}: {letter.reason}  {letter.value[:_SHOWN_BYTES]!r}"
+                f"{letter.origin}  {letter.stage}  {letter.error}: {letter.reason}"
+                f"  {letter.value[:_SHOWN_BYTES]!r}"
             )
             if redrive:
                 await producer.send_and_wait(
@@ -112,6 +115,7 @@ async def dead_letters(settings: Settings, *, redrive: bool) -> int:
         await consumer.stop()
         await producer.stop()
     _say(
-        f"{len(letters)} dead letter{'s' if len(letters) != 1 else ''}{' sent back' if redrive and letters else ''}"
+        f"{len(letters)} dead letter{'s' if len(letters) != 1 else ''}"
+        + (" sent back" if redrive and letters else "")
     )
     return 0

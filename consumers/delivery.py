@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +15,13 @@ from consumers.receivers.outbox import Outbox
 from consumers.receivers.retry import Patience
 from consumers.receivers.slack import SlackReceiver
 from consumers.receivers.slack_webhook import SlackWebhookReceiver
+from pipeline.notify.group import Integration
 from pipeline.notify.notification import Notification, Result, Status
-from pipeline.notify.notify import Integration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from rich.console import Console
 
     from consumers.metrics import Metrics
     from consumers.receivers.receiver import Receiver
@@ -33,12 +37,13 @@ Built = dict[tuple[str, int], "tuple[Receiver, Integration]"]
 _log = structlog.get_logger("tocsin.notify")
 
 
-def build_receivers(config: Config, used: set[str]) -> Built:
+def build_receivers(config: Config, used: set[str], console: Console | None = None) -> Built:
     """Make each integration of each receiver that a route leads to.
 
     Args:
         config: the configuration, checked.
         used: names of the receivers that are routed to; others may lack their secrets.
+        console: the terminal for those that write to one; its own for each unless given.
     """
     built: Built = {}
     patience: dict[str, Patience] = {}
@@ -48,7 +53,7 @@ def build_receivers(config: Config, used: set[str]) -> Built:
         made: list[tuple[Receiver, bool]] = [
             (_slack(config, slack, patience), slack.send_resolved) for slack in receiver.slack_configs
         ]
-        made += [(ConsoleReceiver(), c.send_resolved) for c in receiver.console_configs]
+        made += [(ConsoleReceiver(console), c.send_resolved) for c in receiver.console_configs]
         made += [
             (JsonLinesReceiver(None if c.path == "-" else Path(c.path)), c.send_resolved)
             for c in receiver.jsonl_configs
@@ -107,7 +112,12 @@ class Delivery:
         self.on_recorded: Callable[[], None] = lambda: None
         self._clock_ms = clock_ms
         self._metrics = metrics
-        self.outbox = Outbox({k: receiver for k, (receiver, _) in receivers.items()}, self._compose, self._record)
+        # Group keys and integrations of what is being sent; and while nothing may be, what wanted to.
+        self._under_way: set[tuple[str, str, int]] = set()
+        self._arrived = asyncio.Event()
+        self._held: list[Intent] | None = None
+        each = {key: receiver for key, (receiver, _) in receivers.items()}
+        self.outbox = Outbox(each, self._compose, self._record)
         self.integrations: dict[str, list[Integration]] = {name: [] for name in sorted(names)}
         for (name, _), (_, integration) in receivers.items():
             self.integrations[name].append(integration)
@@ -117,16 +127,57 @@ class Delivery:
         for intent in intents:
             self.outbox.submit(intent)
 
+    async def hold(self, within_s: float) -> None:
+        """Begin no more sends, and wait until those under way have come to an end.
+
+        Args:
+            within_s: how long at most, in seconds.
+        """
+        if self._held is None:
+            self._held = []
+        try:
+            async with asyncio.timeout(within_s):
+                while self._under_way:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            # They may be told once more: what comes of them is nobody's to record.
+            _log.warning("messages were still under way", count=len(self._under_way))
+
+    @asynccontextmanager
+    async def paused(self, within_s: float) -> AsyncIterator[None]:
+        """Hold sends back while shards change hands; those that were due meanwhile follow.
+
+        Args:
+            within_s: how long to wait for those under way, in seconds.
+        """
+        await self.hold(within_s)
+        try:
+            yield
+        finally:
+            held, self._held = self._held or [], None
+            self.submit(held)
+
     def _owner(self, group_key: str) -> Notify | None:
         return next((s for s in self.shards.values() if s.owns(group_key)), None)
 
     def _compose(self, intent: Intent) -> Notification | None:
         # A shard that went to another worker takes its groups along: nothing is to be said here.
         shard = self._owner(intent.group_key)
-        return shard.compose(intent, self._clock_ms()) if shard is not None else None
+        if shard is None:
+            return None
+        if self._held is not None:
+            self._held.append(intent)
+            return None
+        notification = shard.compose(intent, self._clock_ms())
+        if notification is not None:
+            self._under_way.add((intent.group_key, intent.receiver, intent.integration))
+        return notification
 
     def _record(self, notification: Notification, result: Result) -> None:
         now_ms = self._clock_ms()
+        self._under_way.discard((notification.group_key, notification.receiver, notification.integration))
+        self._arrived.set()
         shard = self._owner(notification.group_key)
         if shard is not None:
             shard.record(notification, result, now_ms)

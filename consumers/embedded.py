@@ -127,6 +127,7 @@ class Embedded:
         self.notify.restore(database.load("notify"), clock_ms())
         metrics.watch_detect(self.detect)
         metrics.watch_correlate(lambda: (self.correlate,))
+        metrics.watch_notify(lambda: (self.notify,))
         metrics.waiting = lambda: self.delivery.outbox.waiting
 
     async def run(self, source: Input, paths: list[str], stop: asyncio.Event) -> Summary:

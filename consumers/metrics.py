@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from pipeline.correlate.correlate import Correlate
     from pipeline.detect.detect import Detect
     from pipeline.notify.notification import Notification, Result
+    from pipeline.notify.notify import Notify
 
 __all__ = ["Metrics"]
 
+_REPLAYED_MS = 3_600_000
 _LATENCY_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -40,6 +42,8 @@ class Metrics:
         self._clock_ms = clock_ms
         self._detects: list[Detect] = []
         self._correlates: Callable[[], Iterable[Correlate]] = lambda: ()
+        self._notifies: Callable[[], Iterable[Notify]] = lambda: ()
+        self._cut_bytes: Callable[[], int] = lambda: 0
         self._sends = Counter(
             "tocsin_notifications",
             "Notifications by receiver and outcome.",
@@ -58,7 +62,7 @@ class Metrics:
             ["stage", "error"],
             registry=self.registry,
         )
-        self.registry.register(self)  # type: ignore[arg-type]  # `collect` is all a collector needs
+        self.registry.register(self)
 
     def watch_detect(self, detect: Detect) -> None:
         """Show a detect stage's counts."""
@@ -68,12 +72,22 @@ class Metrics:
         """Show the counts of the correlate shards that `shards` returns."""
         self._correlates = shards
 
+    def watch_notify(self, shards: Callable[[], Iterable[Notify]]) -> None:
+        """Show the figures of the notify shards that `shards` returns."""
+        self._notifies = shards
+
+    def watch_cut(self, cut_bytes: Callable[[], int]) -> None:
+        """Show how many bytes of overlong lines were left out of their events."""
+        self._cut_bytes = cut_bytes
+
     def sent(self, notification: Notification, result: Result, now_ms: int) -> None:
         """Count an outcome."""
         self._sends.labels(notification.receiver, result.status.value).inc()
         if result.status is Status.SENT and notification.reason is Reason.FIRST:
             newest = max(to_ms(a.last_at) for a in notification.alerts)
-            self._latency.observe(max(now_ms - newest, 0) / 1000)
+            # Old logs that are read again are no latency of ours.
+            if now_ms - newest < _REPLAYED_MS:
+                self._latency.observe(max(now_ms - newest, 0) / 1000)
 
     def dead_letter(self, stage: str, error: str) -> None:
         """Count a record that was put aside."""
@@ -87,6 +101,10 @@ class Metrics:
         """Yield what is read from the stages (prometheus_client's collector protocol)."""
         yield from self._detect_metrics()
         yield from self._correlate_metrics()
+        yield from self._notify_metrics()
+        yield CounterMetricFamily(
+            "tocsin_cut_bytes", "Bytes of overlong lines left out of their events.", value=self._cut_bytes()
+        )
         lag = GaugeMetricFamily("tocsin_lag_records", "Records not read yet.", labels=["topic", "partition"])
         for topic, partitions in self.lag.items():
             for partition, records in partitions.items():
@@ -137,11 +155,31 @@ class Metrics:
                 sum(s.counts.unknown for s in shards),
             ),
             ("evicted_groups", "Groups dropped at the limit.", sum(s.counts.evicted for s in shards)),
+            (
+                "early_settlements",
+                "Times a group settled events ahead of the watermark, at the limit.",
+                sum(s.counts.settled_early for s in shards),
+            ),
         ):
             yield CounterMetricFamily(f"tocsin_{name}", text, value=value)
         yield GaugeMetricFamily("tocsin_groups", "Groups held.", value=sum(s.groups for s in shards))
-        marks = [s.watermarks.value_ms for s in shards if s.watermarks.value_ms]
-        delay = max((self._clock_ms() - m for m in marks), default=0) / 1000
-        yield GaugeMetricFamily(
-            "tocsin_watermark_delay_seconds", "How far event time is behind the clock.", value=delay
+        delay = GaugeMetricFamily(
+            "tocsin_watermark_delay_seconds", "How far event time is behind the clock; absent while unknown."
         )
+        # A shard without a watermark knows nothing yet: no figure is better than one that looks healthy.
+        marks = [s.watermarks.value_ms for s in shards]
+        if marks and all(marks):
+            delay.add_metric([], (self._clock_ms() - min(marks)) / 1000)
+        yield delay
+
+    def _notify_metrics(self) -> Iterator[Metric]:
+        stats = [s.stats for s in self._notifies()]
+        yield GaugeMetricFamily(
+            "tocsin_notification_groups", "Groups of alerts held.", value=sum(s.groups for s in stats)
+        )
+        dropped = CounterMetricFamily(
+            "tocsin_dropped_alerts", "Alerts not taken at a limit, by which one.", labels=["limit"]
+        )
+        dropped.add_metric(["groups"], sum(s.dropped_groups for s in stats))
+        dropped.add_metric(["alerts"], sum(s.dropped_alerts for s in stats))
+        yield dropped

@@ -76,11 +76,12 @@ def show_summary(summary: Summary, seconds: float, first_alert_s: float | None) 
         seconds: how long it took.
         first_alert_s: seconds from the start to the first alert; None if there was none.
     """
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     rate = summary.events / max(seconds, 1e-3)
     console.print(
-        f"\n{summary.events:,} events ({decimal(summary.bytes)}) in {seconds:.1f} s, {rate:,.0f} events/s;"
-        f" {summary.matches:,} matches"
+        f"\n{_some(summary.events, 'event')} ({decimal(summary.bytes)})"
+        f" in {seconds:.1f} s, {rate:,.0f} events/s;"
+        f" {_some(summary.matches, 'match', 'matches')}"
         + (f", {summary.late:,} too late for their window" if summary.late else "")
         + (f", {summary.undecodable:,} matched as raw text" if summary.undecodable else "")
     )
@@ -93,4 +94,8 @@ def show_summary(summary: Summary, seconds: float, first_alert_s: float | None) 
     else:
         console.print("no alerts")
     failed = f", {summary.failed} failed" if summary.failed else ""
-    console.print(f"{summary.sent} notifications sent{failed}")
+    console.print(f"{_some(summary.sent, 'notification')} sent{failed}")
+
+
+def _some(n: int, one: str, many: str = "") -> str:
+    return f"{n:,} {one if n == 1 else many or one + 's'}"

@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 import structlog
@@ -132,7 +133,14 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _source(declared: SourceConfig) -> Source:
     written = declared.logsource if isinstance(declared.logsource, list) else [declared.logsource]
-    return Source(declared.format, tuple(LogSource(s.product, s.service, s.category) for s in written))
+    logsources = tuple(LogSource(s.product, s.service, s.category) for s in written)
+    try:
+        zone = ZoneInfo(declared.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"no such time zone: {declared.timezone!r}; write it as Europe/Vienna", path="sources"
+        ) from error
+    return Source(declared.format, logsources, service=declared.service, zone=zone)
 
 
 @contextlib.contextmanager
@@ -176,18 +184,22 @@ async def _embedded(args: argparse.Namespace, settings: Settings) -> int:
     if sources:
         reader = FileReader(
             [Path(p) for p in sources],
-            decoder=lambda path: choose(sources[path].format),
+            decoder=lambda path: choose(sources[path].format, sources[path].zone),
             follow=args.follow,
             positions=database.position,
             clock_ms=now_ms,
         )
     else:
-        reader = StdinReader(decoder=lambda: choose(stdin.format), clock_ms=now_ms)
+        reader = StdinReader(decoder=lambda: choose(stdin.format, stdin.zone), clock_ms=now_ms)
 
     def source_of(path: str) -> Source:
         # A file's record times are when it was read or written; events tell their own.
-        return msgspec.structs.replace(sources.get(path, stdin), timed=False)
+        # A program's own log file seldom says which program it is: its name has to do.
+        source = sources.get(path, stdin)
+        name = source.service or (Path(path).name.split(".")[0] if path in sources else "")
+        return msgspec.structs.replace(source, timed=False, service=name)
 
+    metrics.watch_cut(lambda: reader.counts.cut_bytes)
     job = Embedded(settings, rules, receivers, database, metrics, source_of=source_of, clock_ms=now_ms)
     stop = asyncio.Event()
     began_s = time.monotonic()
@@ -295,6 +307,7 @@ async def _worker(args: argparse.Namespace, settings: Settings) -> int:
                 lambda: Notify(settings.route, integrations), delivery, client, topics, letters, now_ms
             )
         )
+        metrics.watch_notify(delivery.shards.values)
         outbox = delivery.outbox
         metrics.waiting = lambda: outbox.waiting
     ready = {stage.name: asyncio.Event() for stage in stages}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -130,7 +130,12 @@ def topic_specs(names: TopicNames | None = None, partitions: int = 6) -> list[To
 
 
 async def ensure_topics(
-    bootstrap_servers: str, specs: Sequence[TopicSpec], *, replication_factor: int = 1, wait_s: float = 0
+    bootstrap_servers: str,
+    specs: Sequence[TopicSpec],
+    *,
+    replication_factor: int = 1,
+    wait_s: float = 0,
+    client_options: Mapping[str, Any] | None = None,  # Any: aiokafka's options are of all types
 ) -> list[TopicOutcome]:
     """Create the topics that are missing, compare those that exist.
 
@@ -139,6 +144,7 @@ async def ensure_topics(
         specs: the topics.
         replication_factor: copies of each new topic; from 3 on, a write needs 2 of them.
         wait_s: how many seconds to wait for a Kafka that isn't up yet.
+        client_options: what else aiokafka's clients are given, such as TLS and SASL.
 
     Returns:
         An outcome for each topic, in the order of `specs`.
@@ -149,7 +155,8 @@ async def ensure_topics(
     if replication_factor >= 3:
         durable = {"min.insync.replicas": "2"}
         specs = [TopicSpec(spec.name, spec.partitions, {**spec.config, **durable}) for spec in specs]
-    admin = await _connect(bootstrap_servers, wait_s)
+    options = {**(client_options or {}), "bootstrap_servers": bootstrap_servers}
+    admin = await _connect(options, bootstrap_servers, wait_s)
     try:
         created = await _create_missing(admin, specs, replication_factor)
         found = await _describe(admin, specs)
@@ -187,15 +194,13 @@ def _kept(days: int) -> dict[str, str]:
     }
 
 
-async def _connect(bootstrap_servers: str, wait_s: float) -> AIOKafkaAdminClient:
+async def _connect(options: Mapping[str, Any], bootstrap_servers: str, wait_s: float) -> AIOKafkaAdminClient:
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait_s
     pause_s = _FIRST_PAUSE_S
     told = False
     while True:
-        admin = AIOKafkaAdminClient(
-            bootstrap_servers=bootstrap_servers, request_timeout_ms=_REQUEST_TIMEOUT_MS
-        )
+        admin = AIOKafkaAdminClient(**options, request_timeout_ms=_REQUEST_TIMEOUT_MS)
         try:
             async with asyncio.timeout(_REQUEST_TIMEOUT_MS / 1000):
                 await admin.start()

@@ -33,6 +33,8 @@ _DIGITS = re.compile(r"\d+")
 _TIME_KEYS = ("timestamp", "@timestamp", "time", "ts")
 _LEVEL_KEYS = ("level", "log.level", "severity", "severity_text", "levelname")
 _TEXT_KEYS = ("event", "message", "msg", "body")
+# What the message says of the alert as a whole, or nobody reads in a line.
+_LEFT_OUT = frozenset({"environment", "host", "pid"})
 
 
 def evidence(alerts: Sequence[Alert], limit: int) -> tuple[str, ...]:
@@ -98,7 +100,8 @@ def _from_json(text: str) -> str | None:
     at, level, said = (_pop_text(rest, keys) for keys in (_TIME_KEYS, _LEVEL_KEYS, _TEXT_KEYS))
     if not said:
         return None
-    words = [at, level.upper(), said, *(f"{key}={_value(value)}" for key, value in rest.items())]
+    shown = {key: value for key, value in rest.items() if key not in _LEFT_OUT and value not in ("", None)}
+    words = [at, level.upper(), said, *(f"{key}={_value(value)}" for key, value in shown.items())]
     return " ".join(word for word in words if word)
 
 
@@ -115,4 +118,15 @@ def _value(value: object) -> str:
     """Return a value as it stands after `key=`: in quotes where a blank would end it."""
     if isinstance(value, str) and value and not any(c.isspace() or c == '"' for c in value):
         return value
+    if isinstance(value, dict) and isinstance(value.get("type"), str) and "value" in value:
+        return _exception(value)
     return orjson.dumps(value).decode()
+
+
+def _exception(exception: dict[str, object]) -> str:
+    """Return an exception as its last line says it, and where it was raised."""
+    text = f"{exception['type']}: {exception['value']}"
+    frames = exception.get("frames")
+    if isinstance(frames, list) and frames and isinstance(last := frames[-1], dict):
+        text += f" ({last.get('file')}:{last.get('line')} in {last.get('function')})"
+    return orjson.dumps(text).decode()

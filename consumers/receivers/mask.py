@@ -24,7 +24,7 @@ _NAMES = (
 # Each pattern with what takes its place. Order matters: a private key spans lines, and `Authorization`
 # would otherwise lose its scheme to the names.
 _PATTERNS = tuple(
-    (re2.compile(pattern), shown)  # type: ignore[no-untyped-call]  # re2 ships no types
+    (re2.compile(pattern), shown)
     for pattern, shown in (
         (
             r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",

@@ -217,7 +217,11 @@ def _items(shown: Sequence[Alert], alerts: Sequence[Alert]) -> tuple[Item, ...]:
 def _summary(alerts: Sequence[Alert]) -> str:
     """Return what the rule of the first alert says about itself."""
     notes = alerts[0].annotations if alerts else {}
-    return notes.get("summary") or notes.get("description") or ""
+    summary = notes.get("summary", "")
+    # The title says already what the rule is called; what it finds is news.
+    return (
+        summary if summary and summary != alerts[0].labels.get("alertname") else notes.get("description", "")
+    )
 
 
 def _footer(alerts: Sequence[Alert]) -> str:

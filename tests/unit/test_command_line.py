@@ -59,7 +59,8 @@ def test_wrong_configuration_names_the_place(
 def test_wrong_rule_names_the_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rule = tmp_path / "r.yml"
     rule.write_text(
-        "title: T\nlogsource: {category: application}\ndetection:\n  sel:\n    event|contians: x\n  condition: sel\n"
+        "title: T\nlogsource: {category: application}\ndetection:\n  sel:\n"
+        "    event|contians: x\n  condition: sel\n"
     )
     assert main(["test", str(rule)]) == 2
     assert f"{rule}:5: detection.sel.event|contians" in capsys.readouterr().err

@@ -23,7 +23,8 @@ _ATTEMPT = re.compile(
     r"^(\w{3} +\d+ \d\d:\d\d:\d\d) \S+ sshd\[\d+\]: Failed password for .* from (\S+) port \d+"
 )
 _FOLDED = re.compile(
-    r"^(\w{3} +\d+ \d\d:\d\d:\d\d) \S+ sshd\[\d+\]: message repeated (\d+) times: \[ Failed password for .* from (\S+) port"
+    r"^(\w{3} +\d+ \d\d:\d\d:\d\d) \S+ sshd\[\d+\]: message repeated (\d+) times:"
+    r" \[ Failed password for .* from (\S+) port"
 )
 
 

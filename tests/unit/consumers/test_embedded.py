@@ -37,7 +37,7 @@ level: high
 _CONFIG = """
 rules: [{rules}]
 web: {{enabled: false}}
-route: {{receiver: file, group_by: [alertname, service], group_wait: 1s, group_interval: 1m, repeat_interval: 4h}}
+route: {{receiver: file, group_by: [alertname, service], group_wait: 1s, group_interval: 1m}}
 receivers: [{{name: file, jsonl_configs: [{{path: "{out}"}}]}}]
 """
 
