@@ -48,10 +48,11 @@ lint: .venv/all ## check style, types, imports, the lock and the rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/tocsin test rules
-	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --quiet --no-header \
-		--output-file .cache/requirements.lock --constraints requirements.lock
+	@mkdir -p .cache && cp requirements.lock .cache/requirements.lock
+	@$(UV) pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --quiet --no-header \
+		--output-file .cache/requirements.lock
 	@grep -v '^#' requirements.lock | diff - .cache/requirements.lock >/dev/null \
-		|| { echo 'requirements.lock is not current: make lock'; exit 1; }
+		|| { echo 'requirements.lock does not fit pyproject.toml: make lock'; exit 1; }
 
 format: .venv/all ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix .
