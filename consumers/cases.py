@@ -6,26 +6,29 @@ hour takes no time. (`rules/README.md` shows the form.)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import orjson
 
-from consumers.rules import CASES_SUFFIX
+from consumers.rules import CASES_SUFFIX, load_rules
+from pipeline.config.read import located
 from pipeline.correlate.correlate import Correlate
+from pipeline.decode import FORMATS
+from pipeline.decode.sniffer import AUTO
 from pipeline.detect.detect import Detect, Source
 from pipeline.document import documents
 from pipeline.duration import parse_duration
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, nearest
 from pipeline.event import Batch, Partition
-from pipeline.sigma.read import read
-from pipeline.sigma.ruleset import RuleSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from pipeline.alert import Alert
+    from pipeline.document import Document, Key
+    from pipeline.sigma.ruleset import RuleSet
 
 __all__ = ["Outcome", "run_cases"]
 
@@ -36,11 +39,11 @@ _MAX_REPEAT = 100_000
 
 
 class _Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An event, some times over; or the passing of time."""
+    """An event, some times over; or the passing of time. Exactly one of `json`, `line` and `wait` is set."""
 
     json: Any = msgspec.UNSET  # Any: what an event may hold
     line: str | None = None
-    repeat: int = 1
+    repeat: Annotated[int, msgspec.Meta(ge=1, le=_MAX_REPEAT)] = 1
     every: str = "1s"
     wait: str | None = None
 
@@ -86,34 +89,44 @@ def run_cases(rule_file: Path) -> Iterator[Outcome]:
     case_file = rule_file.with_name(rule_file.stem + CASES_SUFFIX)
     if not case_file.exists():
         return
-    loaded = read(rule_file.read_text(encoding="utf-8"), str(rule_file))
-    rules = RuleSet(loaded)
-    for document in documents(case_file.read_text(encoding="utf-8"), str(case_file)):
+    rules = load_rules([str(rule_file)])
+    for document in documents(_read(case_file), str(case_file)):
         try:
             cases = msgspec.convert(document.data, _Cases)
         except msgspec.ValidationError as error:
-            raise ConfigError(str(error), file=str(case_file), line=document.line("cases")) from error
+            raise located(document, str(error), _Cases) from error
         for i, case in enumerate(cases.cases):
-            problem = _run(rules, case)
-            yield Outcome(str(case_file), document.line("cases", i), case.name, problem)
+            events, end_ms = _events(document, i, case)
+            yield Outcome(
+                str(case_file), document.line("cases", i), case.name, _run(rules, case, events, end_ms)
+            )
 
 
-def _run(rules: RuleSet, case: _Case) -> str:
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not UTF-8: {error.reason} at byte {error.start}", file=str(file)) from error
+    except OSError as error:
+        raise ConfigError(error.strerror or str(error), file=str(file)) from error
+
+
+def _run(rules: RuleSet, case: _Case, events: list[tuple[int, bytes]], end_ms: int) -> str:
     """Return what was wrong, or nothing."""
     detect = Detect(rules, lateness_ms=_LATENESS_MS, idle_timeout_ms=_RESOLVE_MS)
     correlate = Correlate(rules, resolve_timeout_ms=_RESOLVE_MS)
     logsources = tuple({r.logsource for r in rules.rules.values()})
     partition = Partition("case")
-    position = 1
-    told = correlate.process(
-        [detect.open(partition, Source(case.format, logsources), 0, _START_MS)], position
-    )
-    for offset, (at_ms, raw) in enumerate(_events(case)):
-        position += 1
+    opened = detect.open(partition, Source(case.format, logsources), 0, _START_MS)
+    told = correlate.process([opened], 0)
+    for offset, (at_ms, raw) in enumerate(events):
         batch = Batch(partition, [offset], [at_ms], [raw])
-        told += correlate.process(detect.process(batch, at_ms), position)
-    told += correlate.process([detect.finish(partition)], position + 1)
-    alerts = {a.id: a for a in told}
+        told += correlate.process(detect.process(batch, at_ms), offset + 1)
+    finished = detect.finish(partition)
+    # What waits for time to pass sees all of it.
+    finished = msgspec.structs.replace(finished, watermark_ms=max(finished.watermark_ms, end_ms))
+    told += correlate.process([finished], len(events) + 1)
+    alerts = {i: a for i, a in {a.id: a for a in told}.items() if a.count}
     if len(alerts) != case.alerts:
         return f"{len(alerts)} alerts, not {case.alerts}{_list(alerts)}"
     if case.groups is not None:
@@ -123,16 +136,30 @@ def _run(rules: RuleSet, case: _Case) -> str:
     return ""
 
 
-def _events(case: _Case) -> Iterator[tuple[int, bytes]]:
+def _events(document: Document, number: int, case: _Case) -> tuple[list[tuple[int, bytes]], int]:
+    """Return the events of a case with their times, and the time at its end."""
+    formats = (AUTO, *FORMATS)
+    if case.format not in formats:
+        hint = nearest(case.format, formats)
+        raise document.error(f"no such format: {case.format!r}; {hint}", "cases", number, "format")
     now_ms = _START_MS
-    for step in case.events:
-        if step.wait is not None:
-            now_ms += parse_duration(step.wait)
-            continue
-        raw = orjson.dumps(step.json) if step.line is None else step.line.encode()
-        for _ in range(min(step.repeat, _MAX_REPEAT)):
-            yield now_ms, raw
-            now_ms += parse_duration(step.every)
+    events: list[tuple[int, bytes]] = []
+    for i, step in enumerate(case.events):
+        path: tuple[Key, ...] = ("cases", number, "events", i)
+        if [step.json is not msgspec.UNSET, step.line is not None, step.wait is not None].count(True) != 1:
+            raise document.error("an event is one of `json`, `line` and `wait`", *path)
+        try:
+            if step.wait is not None:
+                now_ms += parse_duration(step.wait)
+                continue
+            every_ms = parse_duration(step.every)
+            raw = step.line.encode() if step.line is not None else orjson.dumps(step.json)
+        except (ValueError, TypeError) as error:  # no duration; what JSON has no form for
+            raise document.error(str(error), *path) from error
+        for _ in range(step.repeat):
+            events.append((now_ms, raw))
+            now_ms += every_ms
+    return events, now_ms
 
 
 def _list(alerts: dict[str, Alert]) -> str:

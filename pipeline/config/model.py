@@ -73,6 +73,10 @@ class Kafka(_Block, frozen=True):
     topic_prefix: str = ""
     client: dict[str, str | int | bool | None] = {}
 
+    def __repr__(self) -> str:
+        # Passwords are among the client's options.
+        return f"Kafka({self.bootstrap_servers!r}, {self.group!r}, client={sorted(self.client)})"
+
 
 class LogSourceConfig(_Block, frozen=True):
     """What a source holds, in Sigma's terms."""
@@ -83,12 +87,18 @@ class LogSourceConfig(_Block, frozen=True):
 
 
 class SourceConfig(_Block, frozen=True):
-    """One source: exactly one of `kafka` (a topic), `file` (a path or glob) and `stdin` is set."""
+    """One source: exactly one of `kafka` (a topic), `file` (a path or glob) and `stdin` is set.
+
+    `service` names the service of events that don't say theirs; of a file it is the file's name unless set.
+    `timezone` is that of times written without an offset, by its IANA name.
+    """
 
     kafka: str | None = None
     file: str | None = None
     stdin: bool = False
     format: str = "auto"
+    service: str = ""
+    timezone: str = "UTC"
     logsource: list[LogSourceConfig] | LogSourceConfig = []
 
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import msgspec
 
-from pipeline.config import model
-from pipeline.config.model import Config, Duration, Secret
+from pipeline.config.model import Config, Duration, RouteConfig, Secret
 from pipeline.decode import FORMATS
 from pipeline.document import Document, Key, documents
 from pipeline.duration import parse_duration, show_duration
 from pipeline.errors import ConfigError, nearest
 from pipeline.notify.matchers import Matcher, parse_matchers
-from pipeline.notify.route import Route, Router
+from pipeline.notify.route import ALL_LABELS, Route, Router
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Settings", "read_config"]
+__all__ = ["Settings", "located", "read_config"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _PATH = re.compile(r"\.([A-Za-z_][\w-]*)|\[(\d+)\]|\[\.\.\.\]")
@@ -57,25 +56,22 @@ def read_config(text: str, file: str, environment: Mapping[str, str]) -> Setting
     found = [d for d in documents(text, file) if d.data is not None]
     if len(found) > 1:
         raise ConfigError("a configuration is one document", file=file, line=found[1].line())
-    document = found[0] if found else Document(file, {}, _empty())
+    document = found[0] if found else next(documents("{}", file))
     data = _expand(document, document.data, environment, ())
     try:
-        config = msgspec.convert(data, Config, dec_hook=_decode)
+        # Not strict, since what a variable stood for is a text: `port: ${PORT}`.
+        config = msgspec.convert(data, Config, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise _located(document, str(error)) from error
+        raise located(document, str(error), Config) from error
     _check_sources(document, config)
     names = _check_receivers(document, config)
     route = _route(document, config, names)
     return Settings(config, route, tuple(_warnings(document, route, ("route",))))
 
 
-def _empty() -> Any:  # Any: a node of a parser without types
-    import yaml  # noqa: PLC0415 — only an empty file needs it
-
-    return yaml.MappingNode("tag:yaml.org,2002:map", [], yaml.Mark("", 0, 0, 0, None, None))
-
-
-def _expand(document: Document, value: object, environment: Mapping[str, str], path: tuple[Key, ...]) -> object:
+def _expand(
+    document: Document, value: object, environment: Mapping[str, str], path: tuple[Key, ...]
+) -> object:
     """Replace variables in every text."""
     if isinstance(value, dict):
         return {str(k): _expand(document, v, environment, (*path, str(k))) for k, v in value.items()}
@@ -86,10 +82,12 @@ def _expand(document: Document, value: object, environment: Mapping[str, str], p
 
     def stand_in(found: re.Match[str]) -> str:
         name, default = found.group(1), found.group(2)
+        # As in a shell, `:-` stands in for what is empty, too.
         given = environment.get(name) or default
         if given is None:
             raise document.error(
-                f"the environment variable {name} is not set; set it or write ${{{name}:-default}}", *path
+                f"the environment variable {name} is not set or empty; set it or write ${{{name}:-default}}",
+                *path,
             )
         return given
 
@@ -98,6 +96,9 @@ def _expand(document: Document, value: object, environment: Mapping[str, str], p
 
 def _decode(kind: type, value: object) -> object:
     if kind is Duration:
+        # YAML reads a bare 0 as a number; it is the only one that needs no unit.
+        if value == 0 and not isinstance(value, bool):
+            return Duration(0)
         if not isinstance(value, str):
             raise ValueError(f"{value!r} is not a duration; write it as 30s, 5m or 1h30m")
         return Duration(parse_duration(value))
@@ -108,37 +109,54 @@ def _decode(kind: type, value: object) -> object:
     raise TypeError(kind)
 
 
-def _located(document: Document, text: str) -> ConfigError:
-    """Turn msgspec's word into ours: place, and the nearest valid name."""
-    message, _, where = text.partition(" - at `$")
+def located(document: Document, text: str, block: type[msgspec.Struct]) -> ConfigError:
+    """Return msgspec's word as an error of ours: with its place, and the nearest valid name.
+
+    Args:
+        document: what was converted.
+        text: msgspec's message.
+        block: the type that it was converted to.
+    """
+    message, _, where = text.rpartition(" - at `$")
+    if not message:
+        message, where = text, ""
     path: list[Key] = []
     for name, index in _PATH.findall(where.rstrip("`")):
         if name or index:
             path.append(name or int(index))
-    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message):
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message, re.DOTALL):
         name = unknown.group(1)
-        hint = nearest(name, _names(path))
-        return document.error(f"no such key; {hint}", *path, name)
+        return document.error(f"no such key; {nearest(name, _names(block, path))}", *path, name)
     if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
         return document.error(f"`{missing.group(1)}` is missing", *path)
+    if choice := re.fullmatch(r"Invalid enum value '(.*)'", message, re.DOTALL):
+        valid = get_args(_hint(block, path))
+        return document.error(f"no such value: {choice.group(1)!r}; {nearest(choice.group(1), valid)}", *path)
     return document.error(message[:1].lower() + message[1:], *path)
 
 
-def _names(path: list[Key]) -> list[str]:
-    """Return the keys that are valid in the block at `path`."""
-    block: Any = Config  # Any: a type, seen as a value
+def _hint(block: Any, path: Sequence[Key]) -> Any:  # Any: types, seen as values
+    """Return the annotation of what stands at `path` within a block."""
+    hint: Any = block
     for key in path:
         if isinstance(key, int):
             continue
-        fields = {f.encode_name: f.name for f in msgspec.structs.fields(block)}
-        hint = str(get_type_hints(block, vars(model))[fields[key]])
-        blocks = [b for b in vars(model).values() if isinstance(b, type) and issubclass(b, msgspec.Struct)]
-        # `list[pipeline.config.model.RouteConfig] | None` names the block within.
-        inner = [b for b in blocks if re.search(rf"\b{b.__name__}\b", hint)]
-        if not inner:
-            return []
-        block = inner[0]
-    return [f.encode_name for f in msgspec.structs.fields(block)]
+        struct = _struct(hint)
+        fields = {f.encode_name: f.name for f in msgspec.structs.fields(struct)}
+        hint = get_type_hints(struct)[fields[key]]
+    return hint
+
+
+def _struct(hint: Any) -> Any:  # Any: likewise
+    """Return the block within an annotation such as `list[RouteConfig] | None`."""
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return hint
+    return next((found for inner in get_args(hint) if (found := _struct(inner)) is not None), None)
+
+
+def _names(block: type[msgspec.Struct], path: Sequence[Key]) -> list[str]:
+    """Return the keys that are valid in the block at `path`."""
+    return [f.encode_name for f in msgspec.structs.fields(_struct(_hint(block, path)))]
 
 
 def _check_sources(document: Document, config: Config) -> None:
@@ -156,6 +174,8 @@ def _check_sources(document: Document, config: Config) -> None:
 def _check_receivers(document: Document, config: Config) -> set[str]:
     names: set[str] = set()
     for i, receiver in enumerate(config.receivers):
+        if not receiver.name:
+            raise document.error("a receiver needs a name", "receivers", i, "name")
         if receiver.name in names:
             raise document.error(f"the name {receiver.name!r} stands twice", "receivers", i, "name")
         names.add(receiver.name)
@@ -171,10 +191,18 @@ def _check_slack(document: Document, config: Config, name: str) -> None:
             path: tuple[Key, ...] = ("receivers", i, "slack_configs", j)
             webhook = slack.api_url or config.global_.slack_api_url
             token = slack.app_token or config.global_.slack_app_token
+            if slack.api_url and not _is_url(slack.api_url.reveal()):
+                raise document.error("not a URL: it begins with https://", *path, "api_url")
+            if slack.app_url and not _is_url(slack.app_url):
+                raise document.error("not a URL: it begins with https://", *path, "app_url")
             if not webhook and not token:
                 raise document.error("give `app_token` and `channel`, or `api_url` (a webhook)", *path)
             if token and not slack.api_url and not slack.channel:
                 raise document.error("a bot needs a `channel`", *path)
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("https://", "http://"))
 
 
 def _route(document: Document, config: Config, names: set[str]) -> Route:
@@ -183,6 +211,8 @@ def _route(document: Document, config: Config, names: set[str]) -> Route:
         raise document.error("the top route needs a `receiver`", "route")
     if top.matchers or top.match or top.match_re:
         raise document.error("the top route takes every alert: it has no matchers", "route")
+    if top.continue_:
+        raise document.error("the top route has no siblings to continue with", "route", "continue")
     defaults = _Inherited(top.receiver, ("alertname",), 30_000, 300_000, 14_400_000)
     return _node(document, config, top, defaults, names, ("route",))
 
@@ -198,7 +228,7 @@ class _Inherited(msgspec.Struct, frozen=True):
 def _node(
     document: Document,
     config: Config,
-    node: model.RouteConfig,
+    node: RouteConfig,
     above: _Inherited,
     names: set[str],
     path: tuple[Key, ...],
@@ -217,6 +247,10 @@ def _node(
             "receiver",
         )
     _check_slack(document, config, own.receiver)
+    if len(set(own.group_by)) < len(own.group_by):
+        raise document.error("a label stands here twice", *path, "group_by")
+    if "..." in own.group_by and own.group_by != ALL_LABELS:
+        raise document.error("`...` means all labels; it stands alone", *path, "group_by")
     for name, ms in (("group_interval", own.group_interval_ms), ("repeat_interval", own.repeat_interval_ms)):
         if ms <= 0:
             raise document.error("must be longer than nothing", *path, name)
@@ -236,7 +270,7 @@ def _node(
     )
 
 
-def _matchers(document: Document, node: model.RouteConfig, path: tuple[Key, ...]) -> tuple[Matcher, ...]:
+def _matchers(document: Document, node: RouteConfig, path: tuple[Key, ...]) -> tuple[Matcher, ...]:
     found: list[Matcher] = []
     written: list[tuple[str, tuple[Key, ...]]] = [
         (m, (*path, "matchers", i)) for i, m in enumerate(node.matchers)
@@ -256,16 +290,19 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _warnings(document: Document, route: Route, path: tuple[Key, ...]) -> list[str]:
+def _warnings(
+    document: Document, route: Route, path: tuple[Key, ...], above: Route | None = None
+) -> Iterator[str]:
     """Say where `repeat_interval` will be rounded up: it is looked at on `group_interval` ticks only."""
-    found: list[str] = []
-    if route.repeat_interval_ms % route.group_interval_ms:
-        ticks = -(-route.repeat_interval_ms // route.group_interval_ms)
-        effective = show_duration(ticks * route.group_interval_ms)
-        found.append(
-            f"{document.file}:{document.line(*path)}: repeat_interval {show_duration(route.repeat_interval_ms)} is no"
-            f" multiple of group_interval {show_duration(route.group_interval_ms)}: repeats come every {effective}"
+    intervals = (route.repeat_interval_ms, route.group_interval_ms)
+    inherited = above is not None and intervals == (above.repeat_interval_ms, above.group_interval_ms)
+    repeat_ms, group_ms = intervals
+    if repeat_ms % group_ms and not inherited:
+        place = f"{document.file}:{document.line(*path)}"
+        effective = show_duration(-(-repeat_ms // group_ms) * group_ms)
+        yield (
+            f"{place}: repeat_interval {show_duration(repeat_ms)} is no multiple of group_interval"
+            f" {show_duration(group_ms)}: repeats come every {effective}"
         )
     for i, child in enumerate(route.routes):
-        found.extend(_warnings(document, child, (*path, "routes", i)))
-    return list(dict.fromkeys(found))
+        yield from _warnings(document, child, (*path, "routes", i), route)

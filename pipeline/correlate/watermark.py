@@ -7,9 +7,14 @@ events may be of any age. (Design: "Event time and watermarks".)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from pipeline.detection import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["Watermarks"]
 
@@ -40,16 +45,34 @@ class Watermarks(msgspec.Struct):
                 offset=max(progress.offset, known.offset),
             )
         self.progress[name] = progress
-        value = self._lowest()
-        if value <= self.value_ms:
-            return False
-        self.value_ms = value
-        return True
+        return self._move()
 
     def applied(self, partition: str) -> int:
         """Return the source offset below which everything of a partition has been applied."""
         known = self.progress.get(partition)
         return known.offset if known is not None else 0
+
+    def expect(self, topics: Collection[str]) -> bool:
+        """Note that nobody reads other topics any more: their partitions hold nothing.
+
+        Args:
+            topics: names of the topics, or paths of the files, that are read.
+
+        Returns:
+            Whether the watermark has moved.
+        """
+        for name, progress in self.progress.items():
+            if progress.partition.topic not in topics:
+                # The offset stays: what was applied of it is not to be applied again.
+                self.progress[name] = msgspec.structs.replace(progress, idle=True, siblings=0)
+        return self._move()
+
+    def _move(self) -> bool:
+        value = self._lowest()
+        if value <= self.value_ms:
+            return False
+        self.value_ms = value
+        return True
 
     def _lowest(self) -> int:
         told: dict[str, int] = {}
@@ -60,4 +83,4 @@ class Watermarks(msgspec.Struct):
         busy = [p.watermark_ms for p in self.progress.values() if not p.idle]
         if busy:
             return min(busy)
-        return max(p.watermark_ms for p in self.progress.values())
+        return max((p.watermark_ms for p in self.progress.values()), default=0)

@@ -15,14 +15,28 @@ __all__ = ["WINDOWS", "EventCount", "ValueCount", "Window"]
 
 
 class Window(Protocol):
-    """The events of one group within the timespan, in time order."""
+    """The events of one group within the timespan, in time order. Times are milliseconds since the epoch."""
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """Time of the oldest event; None of an empty window."""
+        ...
+
+    @property
+    def youngest_ms(self) -> int | None:
+        """Time of the youngest event; None of an empty window."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        ...
 
     def add(self, time_ms: int, value: str | None) -> None:
         """Take an event at the young end."""
         ...
 
-    def evict(self, until_ms: int) -> None:
-        """Let go of events at or before `until_ms`, but never of the youngest."""
+    def drop(self) -> None:
+        """Let go of the oldest event."""
         ...
 
     def measure(self) -> float:
@@ -46,16 +60,27 @@ class EventCount:
     def __init__(self) -> None:
         self._times: deque[int] = deque()
 
+    @property
+    def oldest_ms(self) -> int | None:
+        """See `Window`."""
+        return self._times[0] if self._times else None
+
+    @property
+    def youngest_ms(self) -> int | None:
+        """See `Window`."""
+        return self._times[-1] if self._times else None
+
+    def __len__(self) -> int:
+        return len(self._times)
+
     def add(self, time_ms: int, value: str | None) -> None:
         """See `Window`; the value is of no interest."""
         del value
         self._times.append(time_ms)
 
-    def evict(self, until_ms: int) -> None:
+    def drop(self) -> None:
         """See `Window`."""
-        times = self._times
-        while len(times) > 1 and times[0] <= until_ms:
-            times.popleft()
+        self._times.popleft()
 
     def measure(self) -> float:
         """Return the number of events."""
@@ -80,6 +105,19 @@ class ValueCount:
         # Kept per value, so that an event that leaves costs a subtraction and not a recount.
         self._counts: dict[str, int] = {}
 
+    @property
+    def oldest_ms(self) -> int | None:
+        """See `Window`."""
+        return self._entries[0][0] if self._entries else None
+
+    @property
+    def youngest_ms(self) -> int | None:
+        """See `Window`."""
+        return self._entries[-1][0] if self._entries else None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def add(self, time_ms: int, value: str | None) -> None:
         """See `Window`."""
         if value is None:
@@ -87,15 +125,13 @@ class ValueCount:
         self._entries.append((time_ms, value))
         self._counts[value] = self._counts.get(value, 0) + 1
 
-    def evict(self, until_ms: int) -> None:
+    def drop(self) -> None:
         """See `Window`."""
-        entries = self._entries
-        while len(entries) > 1 and entries[0][0] <= until_ms:
-            _, value = entries.popleft()
-            if self._counts[value] == 1:
-                del self._counts[value]
-            else:
-                self._counts[value] -= 1
+        _, value = self._entries.popleft()
+        if self._counts[value] == 1:
+            del self._counts[value]
+        else:
+            self._counts[value] -= 1
 
     def measure(self) -> float:
         """Return the number of distinct values."""
@@ -111,7 +147,7 @@ class ValueCount:
         self._counts.clear()
 
 
-WINDOWS: dict[CorrelationType, type[EventCount] | type[ValueCount]] = {
+WINDOWS: dict[CorrelationType, type[EventCount | ValueCount]] = {
     CorrelationType.EVENT_COUNT: EventCount,
     CorrelationType.VALUE_COUNT: ValueCount,
 }

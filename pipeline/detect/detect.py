@@ -6,6 +6,7 @@ is the same detection, and the correlate stage recognises it. Bytes that no rule
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -32,7 +33,11 @@ _MAX_SAMPLES = 5
 _MAX_SAMPLE_CHARS = 2000
 _MAX_VALUE_CHARS = 256
 _DAY_MS = 86_400_000
+# How far the clock of a host that logs may be ahead of ours.
+_SKEW_MS = 60_000
 _SHOWN = ("service", "host", "environment")
+# Events of a source without a time of their own, and none with one, before the record's time stands for it.
+_MAX_UNTIMED = 16
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -40,8 +45,11 @@ class Source(msgspec.Struct, frozen=True):
 
     Attributes:
         format: a decoder's name, or `auto`.
-        logsources: what kinds of log it holds; empty means unknown: rules of every log source apply.
+        logsources: what kinds of log it holds; empty means unknown: rules of every log source apply. Else
+            a rule applies where each part that it sets is declared so.
         siblings: how many partitions it has.
+        service: the service of events that don't name theirs.
+        zone: of times written without an offset.
         timed: whether record timestamps are the events' own times, as on Kafka; a file's are not, so that
             the watermark comes from the events.
     """
@@ -49,11 +57,25 @@ class Source(msgspec.Struct, frozen=True):
     format: str = "auto"
     logsources: tuple[LogSource, ...] = ()
     siblings: int = 1
+    service: str = ""
+    zone: dt.tzinfo = dt.UTC
     timed: bool = True
 
 
 class Counts(msgspec.Struct):
-    """What the stage has done since it began; for metrics. Rule ids are those of the detections."""
+    """What the stage has done since it began; for metrics.
+
+    Attributes:
+        events: records that held something.
+        bytes: of theirs.
+        candidates: events that were decoded because a rule might match.
+        matches: events that did, each rule counted.
+        empty: empty records and tombstones.
+        undecodable: events that were not of their source's format, and matched as text.
+        untimed: decoded events without a usable time of their own.
+        ungrouped: matches left out of a correlation for want of a field that it groups by or counts.
+        by_rule: matches by the id of the detection.
+    """
 
     events: int = 0
     bytes: int = 0
@@ -78,16 +100,35 @@ class _Engine:
 class _Reader:
     """What is known of one partition."""
 
-    __slots__ = ("caught_up", "decoder", "engine", "heard_ms", "highest_ms", "offset", "source")
+    __slots__ = (
+        "caught_up",
+        "decoder",
+        "engine",
+        "heard_ms",
+        "highest_ms",
+        "offset",
+        "source",
+        "untimed",
+        "untimed_ms",
+    )
 
     def __init__(self, source: Source, engine: _Engine, now_ms: int) -> None:
         self.source = source
         self.engine = engine
-        self.decoder: Decoder = choose(source.format)
+        self.decoder: Decoder = choose(source.format, source.zone)
         self.offset = 0
         self.highest_ms = 0
         self.heard_ms = now_ms
         self.caught_up = False
+        # While no event has had a time of its own: how many had none, and when the last was read.
+        self.untimed = 0
+        self.untimed_ms = 0
+
+    def known_ms(self, *, settled: bool) -> int:
+        """Return the highest time; where events have none, and enough were seen, when they were read."""
+        if self.highest_ms or not (settled or self.untimed >= _MAX_UNTIMED):
+            return self.highest_ms
+        return self.untimed_ms
 
 
 class Detect:
@@ -168,12 +209,11 @@ class Detect:
         counts.events += len(present)
         counts.bytes += sum(map(len, present))
         found = _Findings(batch.partition)
-        latest = self._examine(reader, found, offsets, times, present)
+        latest_ms = self._examine(reader, found, offsets, times, present, now_ms)
         reader.offset = batch.offsets[-1] + 1
         reader.heard_ms = now_ms
         reader.caught_up = batch.caught_up
-        # A timestamp from the far future would end every window at once.
-        reader.highest_ms = max(reader.highest_ms, min(latest, now_ms + _DAY_MS))
+        reader.highest_ms = max(reader.highest_ms, latest_ms)
         return [*found.detections(), self._progress(batch.partition, reader, idle=False)]
 
     def tick(self, now_ms: int) -> list[Progress]:
@@ -194,7 +234,7 @@ class Detect:
         """Return the last word on a partition that has ended for good: nothing is late any more."""
         reader = self._readers[partition]
         progress = self._progress(partition, reader, idle=True)
-        return msgspec.structs.replace(progress, watermark_ms=reader.highest_ms)
+        return msgspec.structs.replace(progress, watermark_ms=reader.known_ms(settled=True))
 
     # --- inside ---------------------------------------------------------------------------------------
 
@@ -202,12 +242,13 @@ class Detect:
         key = frozenset(logsources)
         engine = self._engines.get(key)
         if engine is None:
-            rules = [r for r in self._rules.rules.values() if r.about.id in self._feeds and _applies(r.logsource, key)]
+            wanted = (r for r in self._rules.rules.values() if r.about.id in self._feeds)
+            rules = [r for r in wanted if _applies(r.logsource, key)]
             engine = self._engines[key] = _Engine(rules)
         return engine
 
     def _progress(self, partition: Partition, reader: _Reader, *, idle: bool, ran_ms: int = 0) -> Progress:
-        known = reader.highest_ms
+        known = reader.known_ms(settled=idle)
         watermark_ms = max(known - self._lateness_ms + ran_ms, 0) if known else 0
         return Progress(partition, reader.offset, watermark_ms, idle, reader.source.siblings)
 
@@ -218,30 +259,44 @@ class Detect:
         offsets: Sequence[int],
         times: Sequence[int],
         values: Sequence[bytes],
+        now_ms: int,
     ) -> int:
-        """Find the matches of a batch; return the latest time in it."""
+        """Find the matches of a batch; return the latest time in it that the watermark may follow."""
         engine = reader.engine
         candidates = engine.prefilter.candidates(values)
         always = engine.always
         positions: Iterable[int] = range(len(values)) if always else sorted(candidates)
         timed = reader.source.timed
-        latest = max(times, default=0) if timed else 0
+        seen: list[int] = []
+        last = -1
         for i in positions:
+            last = i
             self.counts.candidates += 1
-            event = self._decode(reader, values[i], times[i])
-            if not timed and event.timed:
-                latest = max(latest, event.time_ms)
+            event = self._decode(reader, values[i], times[i], now_ms)
+            if not timed:
+                seen.append(self._time_of(reader, event))
             subject = Subject(event)
-            for rule in (*candidates.get(i, ()), *always):
+            # In an order that every process agrees on: the first rule speaks for all that feed one target.
+            for rule in (*sorted(candidates.get(i, ())), *always):
                 if engine.matchers[rule](subject):
                     self._found(found, rule, subject, offsets[i])
-        if not timed and values:
+        if not timed and values and last != len(values) - 1:
             # The youngest event is nearly always the last: its time stands for those not parsed.
-            event = self._decode(reader, values[-1], times[-1])
-            latest = max(latest, event.time_ms if event.timed else 0)
-        return latest
+            seen.append(self._time_of(reader, self._decode(reader, values[-1], times[-1], now_ms)))
+        return _latest(times if timed else seen, now_ms)
 
-    def _decode(self, reader: _Reader, raw: bytes, record_ms: int) -> Event:
+    def _time_of(self, reader: _Reader, event: Event) -> int:
+        """Return an event's own time, or 0."""
+        if event.timed:
+            return event.time_ms
+        reader.untimed += 1
+        reader.untimed_ms = max(reader.untimed_ms, event.time_ms)
+        return 0
+
+    def _decode(self, reader: _Reader, raw: bytes, record_ms: int, now_ms: int) -> Event:
+        if not 0 < record_ms <= now_ms + _DAY_MS:
+            # A producer may write anything here; what falls back to it must be a time.
+            record_ms = now_ms
         try:
             event = reader.decoder.decode(raw, record_ms)
         except DecodeError:
@@ -249,6 +304,8 @@ class Detect:
             event = FORMATS["text"].decode(raw, record_ms)
         if not event.timed:
             self.counts.untimed += 1
+        if (service := reader.source.service) and not event.fields.get("service"):
+            event = msgspec.structs.replace(event, fields={**event.fields, "service": service})
         return event
 
     def _found(self, found: _Findings, rule: str, subject: Subject, offset: int) -> None:
@@ -268,50 +325,58 @@ class Detect:
 
 
 class _Findings:
-    """The matches of one batch, gathered by target and group."""
+    """The matches of one batch, gathered by target and group; an event counts once for each."""
 
     def __init__(self, partition: Partition) -> None:
         self._partition = partition
-        self._matches: dict[tuple[str, str, tuple[str, ...]], list[Match]] = {}
-        self._hashes: dict[str, str] = {}
-        self._samples: dict[tuple[str, str, tuple[str, ...]], list[tuple[int, str]]] = {}
-        self._fields: dict[tuple[str, str, tuple[str, ...]], dict[str, str]] = {}
+        self._gathered: dict[tuple[str, tuple[str, ...]], _Gathered] = {}
 
     def add(self, target: Target, rule: str, group: tuple[str, ...], match: Match, subject: Subject) -> None:
-        key = (target.id, rule, group)
-        matches = self._matches.get(key)
-        if matches is None:
-            matches = self._matches[key] = []
-            self._hashes[target.id] = target.hash
-            self._samples[key] = []
-            self._fields[key] = {
-                name: texts[0][:_MAX_VALUE_CHARS] for name in _SHOWN if (texts := subject.texts(name))
-            }
-        matches.append(match)
-        samples = self._samples[key]
-        samples.append((match.offset, subject.event.text[:_MAX_SAMPLE_CHARS]))
-        if len(samples) > 2 * _MAX_SAMPLES:
+        key = (target.id, group)
+        gathered = self._gathered.get(key)
+        if gathered is None:
+            fields = {name: texts[0][:_MAX_VALUE_CHARS] for name in _SHOWN if (texts := subject.texts(name))}
+            gathered = self._gathered[key] = _Gathered(target.hash, rule, fields)
+        elif gathered.matches[-1].offset == match.offset:
+            # Another rule of the same correlation has found it already.
+            return
+        gathered.matches.append(match)
+        gathered.samples.append((match.offset, subject.event.text[:_MAX_SAMPLE_CHARS]))
+        if len(gathered.samples) > 2 * _MAX_SAMPLES:
             # The first few and the last few: what began it, and how it stands.
-            del samples[_MAX_SAMPLES]
+            del gathered.samples[_MAX_SAMPLES]
 
     def detections(self) -> list[Detection]:
         return [
             Detection(
                 target=target,
-                rule_hash=self._hashes[target],
-                rule=rule,
+                rule_hash=gathered.rule_hash,
+                rule=gathered.rule,
                 group=group,
                 partition=self._partition,
-                matches=tuple(matches),
-                samples=tuple(self._samples[target, rule, group]),
-                fields=self._fields[target, rule, group],
+                matches=tuple(gathered.matches),
+                samples=tuple(gathered.samples),
+                fields=gathered.fields,
             )
-            for (target, rule, group), matches in self._matches.items()
+            for (target, group), gathered in self._gathered.items()
         ]
 
 
+class _Gathered:
+    """What one batch holds for one target and group; `rule` is the one that matched first."""
+
+    __slots__ = ("fields", "matches", "rule", "rule_hash", "samples")
+
+    def __init__(self, rule_hash: str, rule: str, fields: dict[str, str]) -> None:
+        self.rule_hash = rule_hash
+        self.rule = rule
+        self.fields = fields
+        self.matches: list[Match] = []
+        self.samples: list[tuple[int, str]] = []
+
+
 def _applies(rule: LogSource, declared: frozenset[LogSource]) -> bool:
-    """Say whether a rule's log source is among those declared; of a source that declares none, anything may be."""
+    """Say whether a rule's log source is among those declared; where none is, anything may be."""
     if not declared:
         return True
     return any(
@@ -325,6 +390,17 @@ def _applies(rule: LogSource, declared: frozenset[LogSource]) -> bool:
         )
         for source in declared
     )
+
+
+def _latest(times: Sequence[int], now_ms: int) -> int:
+    """Return the latest of some times, as far as they can be true.
+
+    One event from the future must not make all others late; where every one is, the clock has to do.
+    """
+    latest = max(times, default=0)
+    if latest <= now_ms:
+        return latest
+    return max((t for t in times if t <= now_ms + _SKEW_MS), default=now_ms)
 
 
 def _group(target: Target, rule: str, subject: Subject) -> tuple[str, ...] | None:
@@ -343,5 +419,6 @@ def _value(target: Target, subject: Subject) -> str | None:
     texts = [subject.texts(name) for name in target.fields]
     if not all(texts):
         return None
-    return "\0".join(t[0][:_MAX_VALUE_CHARS] for t in texts)
-
+    values = [t[0][:_MAX_VALUE_CHARS] for t in texts]
+    # The lengths keep ("a b", "c") and ("a", "b c") apart, whatever stands between.
+    return values[0] if len(values) == 1 else "".join(f"{len(v)}:{v}" for v in values)
