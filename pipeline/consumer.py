@@ -234,7 +234,7 @@ def _file_sources(args: argparse.Namespace, settings: Settings) -> dict[str, Sou
         return {}
     if args.files:
         return {
-            p: declared.get(p, Source(args.format)) for p in (str(Path(f).absolute()) for f in args.files)
+            p: declared.get(p, Source(args.format)) for p in map(os.path.abspath, args.files)
         }
     if not declared and not any(s.stdin for s in settings.config.sources):
         raise ConfigError("nothing to read: name files, or `-` for standard input")
@@ -243,7 +243,7 @@ def _file_sources(args: argparse.Namespace, settings: Settings) -> dict[str, Sou
 
 def _expand(pattern: str) -> list[Path]:
     """Return the files that a pattern names now; a name without wildcards stands for itself."""
-    path = Path(pattern).absolute()
+    path = Path(os.path.abspath(pattern))
     parts = path.parts
     wild = next((i for i, part in enumerate(parts) if any(c in part for c in "*?[")), None)
     if wild is None:

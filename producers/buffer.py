@@ -8,6 +8,7 @@ sees the gap. The lock is reentrant, since a signal handler or a finalizer may l
 from __future__ import annotations
 
 import collections
+import itertools
 import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple
@@ -81,7 +82,8 @@ class Buffer:
 
     def _new_source(self) -> None:
         self._source = os.urandom(8).hex().encode()
-        self._seqs: dict[bytes, int] = {}
+        # Counters, since a log call within this one must not be given the same number.
+        self._seqs: dict[bytes, itertools.count[int]] = {}
 
     @property
     def accepted(self) -> int:
@@ -121,12 +123,12 @@ class Buffer:
         """
         size_bytes = len(event.value) + len(event.key) + _OVERHEAD_BYTES
         with self._lock:
-            seq = self._seqs.get(event.key)
-            if seq is None:
+            counter = self._seqs.get(event.key)
+            if counter is None:
                 if len(self._seqs) >= _MAX_KEYS:
                     self._new_source()
-                seq = 0
-            self._seqs[event.key] = seq + 1
+                counter = self._seqs.setdefault(event.key, itertools.count())
+            seq = next(counter)
             full = (
                 self._pending_bytes + size_bytes > self._max_bytes
                 or self._accepted - self._settled >= self._max_records

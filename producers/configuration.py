@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["configure"]
 
+# Of the one handler that is ours to replace.
+_NAME = "tocsin"
+
 
 def configure(*, level: int | str = logging.INFO, **options: Unpack[HandlerOptions]) -> KafkaHandler:
     """Send what the logging module and structlog log to Kafka, or with `path=` to a file.
@@ -39,9 +42,10 @@ def configure(*, level: int | str = logging.INFO, **options: Unpack[HandlerOptio
     handler = KafkaHandler(**options)
     root = logging.getLogger()
     for other in root.handlers[:]:
-        if isinstance(other, KafkaHandler):
+        if isinstance(other, KafkaHandler) and other.name == _NAME:
             root.removeHandler(other)
             other.close()
+    handler.name = _NAME
     root.addHandler(handler)
     root.setLevel(level)
     structlog.configure(

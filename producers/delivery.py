@@ -8,6 +8,7 @@ that is away is tried for ever and spoken of twice: when it goes and when it is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 import time
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from producers.process import hush, say
 
 if TYPE_CHECKING:
+    import selectors
     from collections.abc import Callable, Mapping
 
     from aiokafka import AIOKafkaProducer
@@ -33,6 +35,9 @@ _GOODBYE_S = 1.0
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _TELL_EVERY_S = 1.0
+# The buffer is looked at so often though nobody wakes us: a signal's exception may break a log call off
+# between what it put in and the waking.
+_LOOK_EVERY_S = 1.0
 _MAX_KEYS = 1_024
 # The broker's verdict on a batch that no second attempt changes: too large, or out of the topic's times.
 _REFUSALS = frozenset(
@@ -65,6 +70,20 @@ class DeliveryLoop(asyncio.SelectorEventLoop):
     The default executor takes no work while the interpreter ends, which is just when the first record of
     a short script is on its way; and nobody but the records waits for this thread.
     """
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        """Begin with a selector.
+
+        Raises:
+            OSError: there are too many open files.
+        """
+        try:
+            super().__init__(selector)
+        except OSError:
+            # Half made it would be complained about when it is collected.
+            asyncio.BaseEventLoop.close(self)
+            selector.close()
+            raise
 
     async def getaddrinfo(  # type: ignore[override]  # typeshed spells out each argument
         self, host: str | None, port: int | str | None, **options: int
@@ -139,7 +158,9 @@ class Delivery:
                     return False
                 self.finished = False
                 return True
-            await self._woken.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._woken.wait()
             self._woken.clear()
         if not self._stopping and self._buffer.pending_bytes < _CHUNK_BYTES:
             await asyncio.sleep(self._target.linger_ms / 1000)

@@ -19,7 +19,7 @@ from producers.exception import describe_exception, exception_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RenderedEvent", "Renderer", "level_of"]
+__all__ = ["RenderedEvent", "Renderer", "level_of", "method_level"]
 
 # What the logging module itself puts on a record; all else came with `extra=`.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -63,6 +63,11 @@ class RenderedEvent(NamedTuple):
 def level_of(levelno: int) -> str:
     """Return the name of the standard level at or below a number of the logging module."""
     return _LEVELS.get(levelno) or _LEVELS[min(max(levelno // 10 * 10, 10), 50)]
+
+
+def method_level(method: str) -> str:
+    """Return the level that a method of structlog's loggers logs at."""
+    return _METHOD_LEVELS.get(method, "info")
 
 
 class Renderer:
@@ -115,7 +120,7 @@ class Renderer:
             entry: the event dictionary after the processors.
         """
         fields = dict(entry)
-        level = _METHOD_LEVELS.get(method, "info")
+        level = method_level(method)
         stated = fields.pop("level", None)
         if isinstance(stated, str):
             level = _METHOD_LEVELS.get(stated.lower(), level)

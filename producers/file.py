@@ -63,9 +63,11 @@ class FileSink:
             try:
                 self._append(event.value)
             except OSError as error:
-                if not self._untold:
-                    say(f"can't write log records to {self._path} ({error}); they are counted and dropped")
+                known = bool(self._untold)
+                # Before it is said: standard error may itself be logged.
                 self.lose(event.level)
+                if not known:
+                    say(f"can't write log records to {self._path} ({error}); they are counted and dropped")
                 return
             if self._untold:
                 self._tell()
@@ -121,8 +123,9 @@ class FileSink:
     def _append(self, value: bytes) -> None:
         descriptor = self._open() if self._descriptor is None else self._descriptor
         if descriptor != _STDOUT and self._moved(descriptor):
-            os.close(descriptor)
+            # Forgotten first: a log call within this one must not use a number that is another's by then.
             self._descriptor = None
+            os.close(descriptor)
             descriptor = self._open()
         # A line that a full disk has torn is ended first, so that it spoils no other.
         line = b"\n" + value + b"\n" if self._torn else value + b"\n"

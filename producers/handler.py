@@ -16,8 +16,8 @@ import sys
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from producers.encoding import MIN_EVENT_BYTES
-from producers.event import Renderer
-from producers.process import within
+from producers.event import Renderer, level_of
+from producers.process import MAX_RENDERING, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,20 +163,19 @@ class KafkaHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Render a record and leave it with the sink."""
-        if within.background:
-            # The Kafka client, about the delivery of other records.
-            return
-        if within.rendering:
-            # An object that logs while it is rendered would do so for ever.
-            self.sink.lose("debug")
-            return
-        within.rendering = True
+        within.rendering += 1
         try:
+            if within.feeds_back(record.name, record.levelno):
+                return
+            if within.rendering > MAX_RENDERING:
+                # An object that logs while it is rendered may do so for ever.
+                self.sink.lose(level_of(record.levelno))
+                return
             self.sink.write(self.renderer.record(record))
         except Exception:  # noqa: BLE001 - out of memory, or a record that isn't one: no reason to raise
             self.sink.lose("error")
         finally:
-            within.rendering = False
+            within.rendering -= 1
 
     def flush(self, timeout_s: float | None = None) -> None:
         """Wait until what has been logged by now has arrived; `pending` tells whether it did.

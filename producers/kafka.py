@@ -54,6 +54,7 @@ class KafkaSink:
         self._buffer = Buffer(queue_bytes, queue_records)
         self._lock = threading.RLock()
         self._worker: _Worker | None = None
+        self._starting = False
         self._inherited: list[_Worker] = []
         self._waited_for = -1
         self._gave_up = False
@@ -71,7 +72,8 @@ class KafkaSink:
 
     def write(self, event: RenderedEvent) -> None:
         """Take an event in, or drop and count it when there is no room. Never waits."""
-        if self._buffer.put(event):
+        # Without a thread nobody looks at the buffer again: whoever was to start one may have failed.
+        if self._buffer.put(event) or self._worker is None:
             self._wake()
 
     def lose(self, level: str) -> None:
@@ -129,6 +131,7 @@ class KafkaSink:
     def renew(self) -> None:
         """Start over in a forked child: empty, with a source and a thread of its own."""
         self._lock = threading.RLock()
+        self._starting = False
         self._buffer.renew()
         self._waited_for = -1
         self._gave_up = False
@@ -139,14 +142,20 @@ class KafkaSink:
 
     def _wake(self) -> None:
         with self._lock:
-            if self._worker is not None and self._worker.wake():
+            if self._starting or (self._worker is not None and self._worker.wake()):
                 return
+            # Seen by a signal handler or a finalizer that logs in the midst of this.
+            self._starting = True
+            background, within.background = within.background, True
             try:
                 self._worker = _Worker(Delivery(self._buffer, self._target, self._tell))
-            except RuntimeError:
-                # The interpreter is ending and starts no more threads; `finish` will tell.
+            except (RuntimeError, OSError):
+                # No more threads, since the interpreter is ending, or no more files: the next record tries
+                # again, and in the end `finish` tells.
                 self._buffer.arm()
                 return
+            finally:
+                self._starting, within.background = False, background
         finish_with_multiprocessing()
 
     def _tell(self) -> bool:

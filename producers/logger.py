@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from producers.event import RenderedEvent, Renderer
+from producers.event import RenderedEvent, Renderer, method_level
 from producers.handler import KafkaHandler
-from producers.process import within
+from producers.process import MAX_RENDERING, within
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -72,6 +72,10 @@ class KafkaLogger:
             event = RenderedEvent(value, key, time.time_ns() // 1_000_000, level)
         self._handler.sink.write(event)
 
+    def lose(self, level: str) -> None:
+        """Count an event that could not be rendered."""
+        self._handler.sink.lose(level)
+
 
 class KafkaLoggerFactory:
     """Makes structlog's loggers, all of one handler."""
@@ -111,12 +115,18 @@ class EventRenderer:
         """Return the rendered event as the one argument of the logger's method.
 
         Raises:
-            structlog.DropEvent: an object logs while it is rendered, and would do so for ever.
+            structlog.DropEvent: an object logs while it is rendered and would do so for ever, or there is no
+                memory; the logger counts it.
         """
-        if within.rendering:
-            raise structlog.DropEvent
-        within.rendering = True
+        within.rendering += 1
         try:
-            return (self._renderer.entry(getattr(logger, "name", ""), method, event_dict),), {}
+            if within.rendering <= MAX_RENDERING:
+                return (self._renderer.entry(getattr(logger, "name", ""), method, event_dict),), {}
+            level = method_level(method)
+        except Exception:  # noqa: BLE001 - out of memory, or no dictionary: no reason to raise
+            level = "error"
         finally:
-            within.rendering = False
+            within.rendering -= 1
+        if isinstance(logger, KafkaLogger):
+            logger.lose(level)
+        raise structlog.DropEvent

@@ -15,7 +15,21 @@ import time
 import weakref
 from typing import Protocol
 
-__all__ = ["Member", "Within", "finish", "finish_with_multiprocessing", "hush", "join", "say", "within"]
+__all__ = [
+    "MAX_RENDERING",
+    "Member",
+    "Within",
+    "finish",
+    "finish_with_multiprocessing",
+    "hush",
+    "join",
+    "say",
+    "within",
+]
+
+# One more than a log call: what an object logs while it is rendered is wanted, without end it is not.
+MAX_RENDERING = 2
+_ERROR = 40
 
 
 class Member(Protocol):
@@ -34,12 +48,30 @@ class Within(threading.local):
     """Whether the current thread runs our own code, whose log records must not feed back to us.
 
     Attributes:
-        rendering: for the length of one log call.
-        background: for good; the thread is ours.
+        rendering: how many log calls are under way: one, and those that are made while it renders.
+        background: whether the thread is ours.
     """
 
-    rendering = False
+    rendering = 0
     background = False
+
+    def feeds_back(self, logger: str, levelno: int) -> bool:
+        """Whether a record is about the delivery of other records.
+
+        In a thread of ours these are the client's, and what asyncio says about our own loop. All else comes
+        from the service: a finalizer runs in whichever thread happens to collect garbage.
+
+        Args:
+            logger: the name of the record's logger.
+            levelno: the record's level.
+        """
+        if not self.background:
+            return False
+        return (
+            logger == "aiokafka"
+            or logger.startswith("aiokafka.")
+            or (logger == "asyncio" and levelno < _ERROR)
+        )
 
 
 within = Within()
@@ -93,13 +125,13 @@ def say(text: str) -> None:
     try:
         sys.stderr.write(f"tocsin: {text}\n")
         sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        # Closed, full, or None (pythonw, daemons): there is nowhere left to say it.
+    except Exception:  # noqa: BLE001 - an object of the service's may stand there, which raises anything
+        # Closed, full, in use by the code that a signal broke off, or None (pythonw, daemons).
         return
 
 
 def _renew() -> None:
-    within.rendering = within.background = False
+    within.rendering, within.background = 0, False
     for member in list(_members):
         member.renew()
 

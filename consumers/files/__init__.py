@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from consumers.files.batch import Counts, FileBatch
-from consumers.files.position import Position, SourceError
+from consumers.files.position import Position, SourceError, named
 from consumers.files.reader import FileReader
 from consumers.files.stdin import StdinReader
 
-__all__ = ["Counts", "FileBatch", "FileReader", "Position", "SourceError", "StdinReader"]
+__all__ = ["Counts", "FileBatch", "FileReader", "Position", "SourceError", "StdinReader", "named"]

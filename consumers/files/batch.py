@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from consumers.files.position import Position
 from pipeline.event import Batch, Partition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from consumers.files.position import Position
     from pipeline.decode import Framed
 
 __all__ = ["Counts", "FileBatch", "columns"]

@@ -7,12 +7,13 @@ new file once the old one is gone.
 from __future__ import annotations
 
 import hashlib
+import os
 
 import msgspec
 
 from pipeline.errors import TocsinError
 
-__all__ = ["HEAD_BYTES", "Position", "SourceError", "covers", "fingerprint", "starts_as"]
+__all__ = ["HEAD_BYTES", "Position", "SourceError", "covers", "fingerprint", "named", "starts_as"]
 
 HEAD_BYTES = 256
 """Bytes at a file's beginning that its fingerprint covers, or as many as there are."""
@@ -39,6 +40,11 @@ class Position(msgspec.Struct, frozen=True):
     inode: int
     offset: int
     fingerprint: str = ""
+
+
+def named(path: str) -> str:
+    """Return a path as partitions are named: undecodable bytes would not survive the JSON they travel in."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def fingerprint(head: bytes) -> str:

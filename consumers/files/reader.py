@@ -176,8 +176,22 @@ class _Retrying:
         self.source = source
         self._wait_ms = 0
         self._failed_ms = 0
+        self._silent = False
 
     def step(self, now_ms: int) -> list[FileBatch]:
+        """Return what there is to hand out; that there is nothing is said as well, once.
+
+        Args:
+            now_ms: the time, milliseconds since the epoch.
+        """
+        batches = self._step(now_ms)
+        if batches or self.source.opened or self.source.done:
+            self._silent = False
+            return batches
+        silent, self._silent = self._silent, True
+        return [] if silent else [self.source.silence(now_ms)]
+
+    def _step(self, now_ms: int) -> list[FileBatch]:
         # A clock that was set back must not make the wait longer.
         if self._wait_ms and 0 <= now_ms - self._failed_ms < self._wait_ms:
             return []

@@ -16,7 +16,7 @@ import structlog
 
 from consumers.files.batch import FileBatch, columns
 from consumers.files.opened import DamagedError
-from consumers.files.position import SourceError
+from consumers.files.position import SourceError, named
 from consumers.files.rotation import resume, successors
 from pipeline.event import Partition
 
@@ -66,8 +66,7 @@ class PathSource:
     ) -> None:
         self.path = path
         self.done = False
-        # Undecodable bytes of a name would not survive the JSON that partitions travel in.
-        self.partition = Partition(os.fsencode(path).decode("utf-8", "backslashreplace"))
+        self.partition = Partition(named(path))
         self._follow = follow
         self._position = position
         self._decoder = decoder
@@ -87,6 +86,11 @@ class PathSource:
         self._caught_up = False
         self._told_bytes = 0
         self._lost_path_ms: int | None = None
+
+    @property
+    def opened(self) -> bool:
+        """Whether a file is being read."""
+        return self._file is not None
 
     @property
     def read_bytes(self) -> int:
@@ -124,6 +128,14 @@ class PathSource:
             self._counts.errors += 1
             self.close()
             raise
+
+    def silence(self, now_ms: int) -> FileBatch:
+        """Return the word that there is nothing to read, so that nobody waits for this path.
+
+        Args:
+            now_ms: the time, milliseconds since the epoch.
+        """
+        return FileBatch(columns(self.partition, [], now_ms, caught_up=True), None, 0)
 
     def close(self) -> None:
         """Let go of all files; another step opens them again and goes on from the position."""

@@ -42,7 +42,7 @@ class StdinReader:
         SourceError: it is not open, or a folder.
     """
 
-    def __init__(  # noqa: PLR0913 - settings, all by name
+    def __init__(
         self,
         *,
         decoder: Callable[[], Decoder],

@@ -63,12 +63,17 @@ class ConsoleReceiver:
         """Show the group's message, or the edit of it and the reply in its thread."""
         try:
             return Result(Status.SENT, self._show(notification))
-        except (OSError, UnicodeError) as error:
-            # The pipe's reader is gone, or the terminal's encoding lacks a character.
+        except OSError as error:
+            # The pipe's reader is gone, or the disk is full.
             return Result(Status.FAILED, detail=type(error).__name__)
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+    @property
+    def _in_colour(self) -> bool:
+        # What rich draws with are characters of Unicode.
+        return self._console.is_terminal and self._console.encoding.startswith("utf")
 
     def _show(self, notification: Notification) -> Receipt:
         message = message_of(notification)
@@ -89,7 +94,7 @@ class ConsoleReceiver:
         self._write(Text.assemble(("↻ edited ", "dim"), f"{message.icon} ", title, f"  {message.status}"))
 
     def _post(self, message: Message, *, heading: str = "", indent: int = 0) -> None:
-        if self._console.is_terminal:
+        if self._in_colour:
             colour = _COLOURS.get(message.severity, "white") if message.firing else "green"
             body = Group(*_body(message, heading, colour))
             panel = Panel(body, box=_BAR, border_style=colour, padding=(0, 1))
@@ -98,12 +103,17 @@ class ConsoleReceiver:
             self._write(Text("\n".join(" " * indent + line for line in _plain(message, heading))))
 
     def _write(self, text: Text) -> None:
-        if self._console.is_terminal:
+        if self._in_colour:
             self._console.print(text)
         else:
             # Past rich, which would wrap lines, and which answers a closed pipe by leaving the process.
-            self._console.file.write(f"{text.plain}\n")
+            self._console.file.write(f"{self._encodable(text.plain)}\n")
             self._console.file.flush()
+
+    def _encodable(self, text: str) -> str:
+        """Return text with escapes for the characters that the console's encoding lacks."""
+        encoding = self._console.encoding
+        return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _body(message: Message, heading: str, colour: str) -> Iterator[RenderableType]:

@@ -6,7 +6,8 @@ Secrets are masked here too. Control characters stay as they are, since JSON esc
 from __future__ import annotations
 
 import asyncio
-import sys
+import contextlib
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pipeline.notify.notification import Notification
 
 __all__ = ["JsonLinesReceiver", "line_of"]
+
+_STDOUT = 1
 
 
 class JsonLinesReceiver:
@@ -58,12 +61,28 @@ class JsonLinesReceiver:
 
     def _write(self, line: bytes) -> None:
         if self._path is None:
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
-        else:
-            # One write on a file opened to append: a line is there whole or not at all.
-            with self._path.open("ab", buffering=0) as file:
-                file.write(line)
+            # Past the stream's buffer, which would keep a line that failed and write it with the next one.
+            _write_all(_STDOUT, line)
+            return
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            _write_all(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+
+def _write_all(descriptor: int, line: bytes) -> None:
+    """Write a line whole, or as far as the other side lets us not at all."""
+    written = 0
+    try:
+        while written < len(line):
+            written += os.write(descriptor, line[written:])
+    except OSError:
+        if written:
+            # A disk that is full takes a part; left there, it would spoil the next line. A pipe keeps it.
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise
 
 
 def line_of(notification: Notification) -> bytes:

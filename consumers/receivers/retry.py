@@ -26,6 +26,8 @@ _LONGEST_WAIT_S = 30.0
 _MOST_TRIES = 100
 # Slack always says how long to wait; should something between us and it forget to, this is its usual.
 _UNSAID_WAIT_S = 30.0
+# Slack asks for seconds, or a few minutes. What asks for days has it wrong, and nobody would hear of it.
+_LONGEST_ASKED_S = 3_600.0
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -96,7 +98,8 @@ class Patience:
             answer = await self._once(attempt)
             if answer.status is not Status.FAILED:
                 return answer
-            if answer.wait_s is not None:
+            # One that asks for no wait at all gets ours.
+            if answer.wait_s:
                 self._not_before = self._monotonic() + answer.wait_s
                 continue
             wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0**tries) * (0.5 + self._jitter() / 2)
@@ -117,7 +120,9 @@ class Patience:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float:
-    """Return the seconds to wait that a 429 asks for."""
+    """Return the seconds to wait that a 429 asks for, an hour at most."""
     said = headers.get("Retry-After", "")
     # Only digits: int() alone would take "1_0" and "-5" as well.
-    return float(said) if said.isascii() and said.isdigit() and len(said) < 10 else _UNSAID_WAIT_S
+    if not (said.isascii() and said.isdigit()):
+        return _UNSAID_WAIT_S
+    return min(float(said[:9]), _LONGEST_ASKED_S)

@@ -65,6 +65,8 @@ class Database:
 
     def __init__(self, path: Path | None) -> None:
         self._name = str(path) if path is not None else "state in memory"
+        self.kept = path is not None
+        """Whether anything outlives the process."""
         self._turn = threading.Lock()
         with contextlib.ExitStack() as undo:
             if path is not None:

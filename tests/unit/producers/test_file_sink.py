@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,25 @@ def test_what_cannot_be_written_is_counted_and_told_once_there_and_later_in_the_
     folder.mkdir()
     sink.write(event(b"four"))
     assert (folder / "log").read_bytes() == b"four\ndropped 2\n"
+    sink.close()
+
+
+def test_standard_error_that_logs_makes_no_circle(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    class Logs:
+        def write(self, text: str) -> None:
+            said.append(text)
+            sink.write(event(b"said", "error"))
+
+        def flush(self) -> None:
+            raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stderr>'>")
+
+    sink = FileSink("/dev/full", notice)
+    monkeypatch.setattr(sys, "stderr", Logs())
+    sink.write(event(b"one"))
+    assert len(said) == 1
+    assert sink.dropped == {"info": 1, "error": 1}
     sink.close()
 
 

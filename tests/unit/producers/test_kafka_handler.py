@@ -124,18 +124,58 @@ def test_object_that_logs_while_it_is_rendered_ends_there(tmp_path: Path, logger
     handler = KafkaHandler(path=tmp_path / "log")
     logger.addHandler(handler)
     logger.info("look", extra={"o": Chatty()})
-    first, told = lines(tmp_path / "log")
-    assert first["o"] == "chatty"
-    assert told["dropped"] == 1
+    logger.info("after")
+    events = lines(tmp_path / "log")
+    assert [e["o"] for e in events if e["event"] == "look"] == ["chatty"]
+    assert handler.dropped == {"info": sum(int(str(e.get("dropped", 0))) for e in events)}
 
 
-def test_records_of_our_own_thread_do_not_feed_back(
-    tmp_path: Path, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+def test_what_an_object_logs_while_it_is_rendered_is_no_loss(tmp_path: Path, logger: logging.Logger) -> None:
+    class Lazy:
+        def __repr__(self) -> str:
+            logger.error("loaded from the database")
+            return "lazy"
+
+    handler = KafkaHandler(path=tmp_path / "log")
+    logger.addHandler(handler)
+    logger.info("look at %r", Lazy())
+    assert [e["event"] for e in lines(tmp_path / "log")] == ["loaded from the database", "look at lazy"]
+    assert handler.dropped == {}
+
+
+@pytest.mark.parametrize("name", ["aiokafka", "aiokafka.conn"])
+def test_records_of_the_client_in_our_own_thread_do_not_feed_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    logger.addHandler(KafkaHandler(path=tmp_path / "log"))
+    handler = KafkaHandler(path=tmp_path / "log")
     monkeypatch.setattr(within, "background", True)
-    logger.error("away")
+    handler.handle(logging.makeLogRecord({"name": name, "levelno": 40, "msg": "away"}))
     assert lines(tmp_path / "log") == []
+    handler.close()
+
+
+@pytest.mark.parametrize("name", ["shop", "asyncio", "aiokafkaesque"])
+def test_what_a_finalizer_logs_in_our_own_thread_is_the_services(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    handler = KafkaHandler(path=tmp_path / "log")
+    monkeypatch.setattr(within, "background", True)
+    handler.handle(logging.makeLogRecord({"name": name, "levelno": 40, "msg": "never retrieved"}))
+    assert [e["event"] for e in lines(tmp_path / "log")] == ["never retrieved"]
+    handler.close()
+
+
+def test_start_of_the_thread_is_nothing_that_was_logged(
+    dead_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = logging.getLogger()
+    handler = KafkaHandler(bootstrap_servers=f"127.0.0.1:{dead_port}", flush_timeout_s=0)
+    with caplog.at_level(logging.DEBUG):
+        root.addHandler(handler)
+        root.warning("hello")
+        root.removeHandler(handler)
+    assert (handler.pending, handler.dropped) == (1, {})
+    handler.close()
 
 
 def test_no_record_makes_it_raise(tmp_path: Path) -> None:

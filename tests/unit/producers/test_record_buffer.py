@@ -48,6 +48,29 @@ def test_numbers_run_per_key() -> None:
     assert [(r.event.key, r.seq) for r in buffer.take(9_999).records] == [(b"a", 0), (b"b", 0), (b"a", 1)]
 
 
+def test_put_within_a_put_takes_no_number_twice() -> None:
+    buffer = Buffer(10_000, 100)
+
+    class Key(bytes):
+        """Hashing it logs, as a signal handler may at that moment."""
+
+        asked = 0
+
+        def __hash__(self) -> int:
+            Key.asked += 1
+            buffer.put(event())
+            return super().__hash__()
+
+        __eq__ = bytes.__eq__
+
+    buffer.put(event())
+    buffer.put(event(key=Key(b"k")))
+    buffer.put(event())
+    seqs = [r.seq for r in buffer.take(10_000).records]
+    assert sorted(seqs) == list(range(len(seqs)))
+    assert Key.asked
+
+
 def test_too_many_keys_begin_a_new_source_instead_of_growing() -> None:
     buffer = Buffer(10**9, 10**6)
     for n in range(3_000):

@@ -131,6 +131,53 @@ print(h.pending, dict(h.dropped), h.sink._worker._thread.is_alive())
     ]
 
 
+def test_too_many_open_files_delay_the_thread_and_lose_nothing() -> None:
+    code = """
+import os, resource, sys, structlog, producers
+h = producers.configure(service='s', bootstrap_servers=sys.argv[1], flush_timeout_s=0.2)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+log = structlog.get_logger()
+log.error('one')
+print(h.pending, dict(h.dropped), h.sink._worker)
+for descriptor in taken:
+    os.close(descriptor)
+log.error('two')
+print(h.pending, dict(h.dropped), h.sink._worker._thread.is_alive())
+"""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        done = run(code, f"127.0.0.1:{bound.getsockname()[1]}")
+    assert done.stdout.splitlines() == ["1 {} None", "2 {} True"], done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_log_call_that_a_signal_breaks_off_stops_no_later_one() -> None:
+    code = """
+import logging, sys, producers
+h = producers.configure(service='s', bootstrap_servers=sys.argv[1], flush_timeout_s=0.2)
+class TimeLimit(BaseException): pass
+def broken(): raise TimeLimit
+# What a signal handler raises can come up between any two steps; here, before the thread is there.
+h.sink._wake = broken
+try:
+    logging.error('broken off')
+except TimeLimit:
+    del h.sink._wake
+logging.error('next')
+print(h.pending, h.sink._worker._thread.is_alive())
+"""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        done = run(code, f"127.0.0.1:{bound.getsockname()[1]}")
+    assert done.stdout == "2 True\n", done.stderr
+
+
 def test_fork_while_other_threads_log_does_not_lock_up(tmp_path: Path) -> None:
     code = """
 import logging, os, sys, threading, producers

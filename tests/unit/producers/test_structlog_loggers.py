@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import orjson
 import pytest
@@ -119,6 +119,49 @@ def test_object_that_logs_while_it_is_rendered_ends_there(tmp_path: Path) -> Non
     log.info("look", o=Chatty())
     (event,) = [e for e in lines(tmp_path / "log") if e["event"] == "look"]
     assert event["o"] == "chatty"
+
+
+def test_what_a_chatty_object_loses_is_counted(tmp_path: Path) -> None:
+    handler = producers.configure(path=tmp_path / "log")
+    log = structlog.get_logger()
+
+    class Chatty:
+        def __repr__(self) -> str:
+            log.error("again", o=self)
+            return "chatty"
+
+    log.info("look", o=Chatty())
+    assert sum(handler.dropped.values()) > 0
+    assert set(handler.dropped) == {"error"}
+
+
+def test_entry_that_resists_is_counted_and_does_not_raise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Resists(dict[str, object]):
+        def __iter__(self) -> Iterator[str]:
+            raise MemoryError
+
+        def keys(self) -> NoReturn:  # type: ignore[override]  # hostile on purpose
+            raise MemoryError
+
+    handler = producers.configure(path=tmp_path / "log")
+    wrapped = structlog.wrap_logger(
+        KafkaLoggerFactory(handler)("n"),
+        processors=[lambda *_: Resists(), EventRenderer(handler.renderer)],
+        wrapper_class=structlog.BoundLogger,
+    )
+    wrapped.error("hello")
+    assert handler.dropped == {"error": 1}
+
+
+def test_handler_that_a_service_added_itself_stays(tmp_path: Path) -> None:
+    own = KafkaHandler(path=tmp_path / "audit")
+    logging.getLogger().addHandler(own)
+    producers.configure(path=tmp_path / "one")
+    producers.configure(path=tmp_path / "two")
+    logging.getLogger("x").warning("hello")
+    assert [len(lines(tmp_path / name)) for name in ("audit", "one", "two")] == [1, 0, 1]
 
 
 def test_handler_and_options_together_are_refused(tmp_path: Path) -> None:

@@ -65,13 +65,26 @@ async def test_a_busy_file_does_not_starve_another(tmp_path: Path) -> None:
         assert follower.events.count("busy") == 9999
 
 
+async def test_nobody_waits_for_a_file_that_is_not_there_or_not_readable(tmp_path: Path) -> None:
+    async with Follower(tmp_path / "none.log", tmp_path / "later.log").running() as follower:
+        said = [
+            (each.batch.partition.topic, each.batch.caught_up, each.position) for each in follower.batches
+        ]
+        assert said == [(str(tmp_path / name), True, None) for name in ("none.log", "later.log")]
+        await follower.polls(3)
+        assert len(follower.batches) == 2
+        (tmp_path / "later.log").mkdir()
+        await follower.polls(2)
+        assert len(follower.batches) == 2
+
+
 async def test_a_missing_file_is_waited_for(log: Path) -> None:
     async with Follower(log).running() as follower:
         await follower.polls(3)
         append(log, "one\ntwo\n")
         await follower.poll()
         assert follower.events == ["one"]
-        assert follower.batches[0].fresh
+        assert follower.batches[1].fresh
 
 
 async def test_a_renamed_file_is_read_to_its_end_before_the_new_one(log: Path) -> None:

@@ -81,6 +81,18 @@ async def test_no_terminal_escape_of_a_log_passes() -> None:
         assert "[bold red]not markup[/]" in shown
 
 
+async def test_character_that_the_encoding_lacks_is_escaped() -> None:
+    for terminal in (False, True):
+        file = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+        console = Console(file=file, force_terminal=terminal, width=200)
+        result = await ConsoleReceiver(console).send(notification(alert("café", texts=("naïve ☃",))))
+        assert result.status is Status.SENT
+        file.seek(0)
+        shown = file.read()
+        assert "\\U0001f7e0 Error burst · café" in shown
+        assert "naïve \\u2603" in shown
+
+
 async def test_closed_pipe_is_a_failure_not_a_crash() -> None:
     class Gone(io.StringIO):
         def write(self, text: str) -> int:

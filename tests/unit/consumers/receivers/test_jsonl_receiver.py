@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from consumers.receivers.jsonl import JsonLinesReceiver, line_of
@@ -10,8 +13,6 @@ from pipeline.notify.notification import Reason, Receipt, Status
 from tests.unit.consumers.receivers.builders import alert, notification
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 
@@ -57,3 +58,28 @@ def test_secrets_are_masked_and_lone_surrogates_taken() -> None:
     )
     assert b"hunter2" not in line
     json.loads(line)
+
+
+async def test_full_disk_is_a_failure() -> None:
+    result = await JsonLinesReceiver(Path("/dev/full")).send(notification())
+    assert (result.status, result.detail) == (Status.FAILED, "No space left on device")
+
+
+def test_line_that_a_full_disk_breaks_off_is_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    code = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from consumers.receivers.jsonl import JsonLinesReceiver
+from tests.unit.consumers.receivers.builders import notification
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+result = asyncio.run(JsonLinesReceiver(Path(sys.argv[1])).send(notification()))
+print(result.status.value, result.detail)
+"""
+    path.write_bytes(b"before\n")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "failed File too large\n"
+    assert path.read_bytes() == b"before\n"
