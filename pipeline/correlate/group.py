@@ -181,9 +181,9 @@ class Group:
         return True
 
     def describe(self, fields: Mapping[str, str]) -> None:
-        """Take what the alert will show beside the group: the first events' word stands."""
+        """Take what the alert will show beside the group, unless one is open."""
         if not self.told:
-            self.fields = {**fields, **self.fields}
+            self.fields = dict(fields)
 
     def sample(self, time_ms: int, topic: str, partition: int, offset: int, text: str) -> None:
         """Keep an event's text: the first few of the alert to be, and the most recent few."""
@@ -192,8 +192,6 @@ class Group:
             # What has left the window is no evidence any more, and must not take the place of what began it.
             horizon_ms = self._settled_ms - self.target.timespan_ms
             self._first = [e for e in self._first if e.counted_ms >= horizon_ms]
-            if not self._first:
-                self.fields = {}
         if len(self._first) < _MAX_SAMPLES:
             self._first.append(evidence)
         else:
@@ -251,8 +249,6 @@ class Group:
             self.told = [t for t in self.told if t.start_ms != episode.start_ms]
             self._first = [e for e in self._first if e.counted_ms > episode.last_ms]
             self._recent = [e for e in self._recent if e.counted_ms > episode.last_ms]
-        if self._ended and not self.told:
-            self.fields = {}
         self._ended.clear()
 
     def take_spilled(self) -> int:

