@@ -14,14 +14,11 @@ import os
 import re
 import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
-
-from aiohttp import ClientSession
 
 import producers
 from benchmarks.kafka import broker
+from benchmarks.worker import worker
 from consumers.kafka.topics import TopicNames, ensure_topics, topic_specs
 from tests.fakes.slack import Channel, SlackFake
 
@@ -70,21 +67,9 @@ async def run(rate: int = 5000, seconds: int = 30, probes: int = 200) -> str:
     async with broker() as servers, _Clocked() as slack:
         prefix = f"latency-{os.getpid()}"
         await ensure_topics(servers, topic_specs(TopicNames.prefixed(f"{prefix}."), 3), wait_s=20)
-        with tempfile.TemporaryDirectory() as folder:
-            config = Path(folder) / "tocsin.yml"
-            config.write_text(
-                _CONFIG.format(servers=servers, prefix=prefix, token=slack.token, url=slack.url)
-            )
-            worker = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "pipeline.consumer", "worker", "--config", str(config),
-                stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-            try:
-                await _until_ready(worker)
-                logged = await _log(servers, f"{prefix}.logs", slack, rate, seconds, probes)
-            finally:
-                worker.terminate()
-                await worker.wait()
+        config = _CONFIG.format(servers=servers, prefix=prefix, token=slack.token, url=slack.url)
+        async with worker(config):
+            logged = await _log(servers, f"{prefix}.logs", slack, rate, seconds, probes)
     delays = sorted(slack.taken[n] - at for n, at in logged.items() if n in slack.taken)
     lost = len(logged) - len(delays)
     p99 = delays[min(int(len(delays) * 0.99), len(delays) - 1)] if delays else float("nan")
@@ -94,25 +79,6 @@ async def run(rate: int = 5000, seconds: int = 30, probes: int = 200) -> str:
         f"log call → Slack at {rate:,} events/s, group_wait 0s, {len(delays)} messages:"
         f" p50 {middle * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, max {longest * 1000:.0f} ms; {lost} missing"
     )
-
-
-async def _until_ready(worker: asyncio.subprocess.Process) -> None:
-    """Wait until the worker has joined all its groups."""
-    port = None
-    stream = worker.stderr
-    if stream is None:
-        raise RuntimeError("the worker has no standard error")
-    async with asyncio.timeout(60):
-        while port is None:
-            line = (await stream.readline()).decode()
-            if found := re.search(r'"port": (\d+)', line):
-                port = int(found.group(1))
-        async with ClientSession() as session:
-            while True:
-                async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
-                    if answer.status == 200:
-                        return
-                await asyncio.sleep(0.1)
 
 
 async def _log(
