@@ -97,16 +97,18 @@ async def dead_letters(settings: Settings, *, redrive: bool) -> int:
         await producer.start()
         numbers = await producer.partitions_for(topic)
         letters = await read_dead_letters(consumer, [TopicPartition(topic, n) for n in sorted(numbers)])
+        sent = 0
         for letter in letters:
             # The bytes are hostile: repr shows them without letting them act.
             _say(
                 f"{letter.origin}  {letter.stage}  {letter.error}: {letter.reason}"
                 f"  {letter.value[:_SHOWN_BYTES]!r}"
             )
-            if redrive:
+            if redrive and letter.whole:
                 await producer.send_and_wait(
                     letter.origin.rsplit("/", 2)[0], value=letter.value, key=letter.key
                 )
+                sent += 1
     except KafkaError as error:
         raise TocsinError(
             f"Kafka at {kafka.bootstrap_servers}: {str(error) or type(error).__name__}"
@@ -116,6 +118,6 @@ async def dead_letters(settings: Settings, *, redrive: bool) -> int:
         await producer.stop()
     _say(
         f"{len(letters)} dead letter{'s' if len(letters) != 1 else ''}"
-        + (" sent back" if redrive and letters else "")
+        + (f", {sent} sent back" if redrive else "")
     )
     return 0

@@ -83,12 +83,27 @@ def main(arguments: Sequence[str] | None = None, *, default: str | None = None) 
     except TocsinError as error:
         sys.stderr.write(f"tocsin: {error}\n")
         return 2
+    except BaseExceptionGroup as group:
+        # Tasks that ran together: what the user did is told without a traceback, anything else is not.
+        told, other = group.split(TocsinError)
+        if told is None or other is not None:
+            raise
+        sys.stderr.write(f"tocsin: {_first(told)}\n")
+        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain again when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _first(group: BaseExceptionGroup[TocsinError]) -> BaseException:
+    """Return the first error within a group."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -233,9 +248,7 @@ def _file_sources(args: argparse.Namespace, settings: Settings) -> dict[str, Sou
     if args.files == ["-"]:
         return {}
     if args.files:
-        return {
-            p: declared.get(p, Source(args.format)) for p in map(os.path.abspath, args.files)
-        }
+        return {p: declared.get(p, Source(args.format)) for p in map(os.path.abspath, args.files)}
     if not declared and not any(s.stdin for s in settings.config.sources):
         raise ConfigError("nothing to read: name files, or `-` for standard input")
     return declared
@@ -270,23 +283,22 @@ async def _worker(args: argparse.Namespace, settings: Settings) -> int:
     topics = TopicNames.prefixed(config.kafka.topic_prefix)
     metrics = Metrics(now_ms)
     router = Router(settings.route)
+    sources = {f"{config.kafka.topic_prefix}{s.kafka}": _source(s) for s in config.sources if s.kafka}
+    if not sources:
+        raise ConfigError("no source is a Kafka topic", path="sources")
     stages: list[Stage] = []
     if "detect" in wanted:
         detect = Detect(rules, lateness_ms=config.lateness.ms, idle_timeout_ms=config.idle_timeout.ms)
         metrics.watch_detect(detect)
-        named = [s for s in config.sources if s.kafka]
-        if not named:
-            raise ConfigError("no source is a Kafka topic", path="sources")
-        for declared in named:
-            topic = f"{config.kafka.topic_prefix}{declared.kafka}"
-            source = _source(declared)
+        letters = DeadLetters(topics.dead_letters, "detect", metrics)
+        for topic, source in sources.items():
             _LOG.info(
                 "reading",
                 topic=topic,
                 rules=len(detect.applicable(source)),
                 unfiltered=detect.unfiltered(source),
             )
-            stages.append(DetectStage(detect, source, topic, topics.detections, now_ms))
+            stages.append(DetectStage(detect, source, topic, topics.detections, now_ms, letters))
     if "correlate" in wanted:
         correlate = CorrelateStage(
             lambda: Correlate(rules, resolve_timeout_ms=config.global_.resolve_timeout.ms),
@@ -294,6 +306,7 @@ async def _worker(args: argparse.Namespace, settings: Settings) -> int:
             client,
             topics,
             DeadLetters(topics.dead_letters, "correlate", metrics),
+            sources,
         )
         metrics.watch_correlate(correlate.shards.values)
         stages.append(correlate)

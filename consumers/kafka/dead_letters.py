@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
+from aiokafka.errors import MessageSizeTooLargeError
+
+from consumers.kafka.client import MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -28,6 +31,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
         reason: what was wrong.
         key: the record's key.
         value: the record's bytes.
+        size_bytes: how many bytes the record had; more than are here when it was too large to be kept whole.
     """
 
     origin: str
@@ -36,6 +40,12 @@ class DeadLetter(msgspec.Struct, frozen=True):
     reason: str
     key: bytes | None
     value: bytes
+    size_bytes: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the record is here, so that it can be driven again."""
+        return self.size_bytes == len(self.value)
 
 
 class DeadLetters:
@@ -47,7 +57,9 @@ class DeadLetters:
         self._stage = stage
         self._metrics = metrics
 
-    async def put(self, producer: AIOKafkaProducer, partition: TopicPartition, record: Any, error: Exception) -> None:
+    async def put(
+        self, producer: AIOKafkaProducer, partition: TopicPartition, record: Any, error: Exception
+    ) -> None:
         """Write one; durable when this returns.
 
         Args:
@@ -61,15 +73,24 @@ class DeadLetters:
         """
         origin = f"{partition.topic}/{partition.partition}/{record.offset}"
         name = type(error).__name__
+        reason = str(error)[:_MAX_REASON]
+        value = record.value or b""
         headers = [
             ("origin", origin.encode()),
             ("stage", self._stage.encode()),
             ("error", name.encode()),
-            ("reason", str(error)[:_MAX_REASON].encode("utf-8", "replace")),
+            ("reason", reason.encode("utf-8", "replace")),
+            ("size", b"%d" % len(value)),
         ]
-        await producer.send_and_wait(self._topic, value=record.value, key=record.key, headers=headers)
+        try:
+            await producer.send_and_wait(self._topic, value=value, key=record.key, headers=headers)
+        except MessageSizeTooLargeError:
+            # Its own topic took it in another compression, or beside fewer headers.
+            key = record.key if record.key and len(record.key) <= MAX_VALUE_BYTES // 2 else None
+            cut = value[: MAX_VALUE_BYTES // 2]
+            await producer.send_and_wait(self._topic, value=cut, key=key, headers=headers)
         self._metrics.dead_letter(self._stage, name)
-        _log.error("record put aside", origin=origin, stage=self._stage, error=name, reason=str(error)[:_MAX_REASON])
+        _log.error("record put aside", origin=origin, stage=self._stage, error=name, reason=reason)
 
 
 async def read_dead_letters(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> list[DeadLetter]:
@@ -81,12 +102,16 @@ async def read_dead_letters(consumer: AIOKafkaConsumer, partitions: list[TopicPa
     """
     consumer.assign(partitions)
     ends = await consumer.end_offsets(partitions)
-    await consumer.seek_to_beginning(*partitions)
+    # Not by seek_to_beginning: a reset to the end that is under way would win over it.
+    for partition, oldest in (await consumer.beginning_offsets(partitions)).items():
+        consumer.seek(partition, oldest)
     letters: list[DeadLetter] = []
     while any([await consumer.position(p) < ends[p] for p in partitions]):
         for records in (await consumer.getmany(timeout_ms=500)).values():
             for record in records:
                 told = {k: v.decode("utf-8", "replace") for k, v in record.headers}
+                value = record.value or b""
+                size = told.get("size", "")
                 letters.append(
                     DeadLetter(
                         told.get("origin", "?"),
@@ -94,7 +119,8 @@ async def read_dead_letters(consumer: AIOKafkaConsumer, partitions: list[TopicPa
                         told.get("error", "?"),
                         told.get("reason", "?"),
                         record.key,
-                        record.value or b"",
+                        value,
+                        int(size) if size.isascii() and size.isdigit() else len(value),
                     )
                 )
     return letters

@@ -6,33 +6,46 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 
+from consumers.kafka.client import MAX_VALUE_BYTES, position_of
 from consumers.kafka.lean import poll_lean
 from pipeline.detection import Detection, Progress
 from pipeline.event import Batch, Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+    from consumers.kafka.dead_letters import DeadLetters
     from consumers.kafka.session import Records
     from pipeline.detect.detect import Detect, Source
 
 __all__ = ["DetectStage"]
 
 _POLL_MS = 200
+# A fetch may bring hundreds of thousands of records. Taken a few at a time their memory is still warm when
+# they are scanned: 0.7 µs an event to read instead of 1.9 (`benchmarks/detect.py`).
+_POLL_RECORDS = 1000
 _TICK_S = 1.0
 # A partition's progress is told this often at the most; a batch may take less than a millisecond.
 _PROGRESS_S = 0.1
 _SLICE = 10_000
+_log = structlog.get_logger("tocsin.detect")
 
 
 class DetectStage:
     """See `consumers.kafka.session.Stage`."""
 
     def __init__(
-        self, detect: Detect, source: Source, topic: str, detections: str, clock_ms: Callable[[], int]
+        self,
+        detect: Detect,
+        source: Source,
+        topic: str,
+        detections: str,
+        clock_ms: Callable[[], int],
+        dead_letters: DeadLetters | None = None,
     ) -> None:
         """Name the topics.
 
@@ -42,6 +55,7 @@ class DetectStage:
             topic: the topic of events.
             detections: the topic of detections.
             clock_ms: the wall clock.
+            dead_letters: takes an event that detection fails on; without it the failure ends the stage.
         """
         self.name = f"detect-{topic}"
         self.topic = topic
@@ -49,6 +63,7 @@ class DetectStage:
         self._source = source
         self._detections = detections
         self._clock_ms = clock_ms
+        self._dead_letters = dead_letters
         self._encoder = msgspec.json.Encoder()
         self._owned: set[TopicPartition] = set()
         self._progress: dict[Partition, Progress] = {}
@@ -64,13 +79,25 @@ class DetectStage:
         self._owned.clear()
         self._progress.clear()
 
-    async def assigned(self, partitions: Collection[TopicPartition]) -> None:
+    async def assigned(self, positions: Mapping[TopicPartition, int]) -> None:
         """Tell all correlators that these partitions are read from here on."""
         siblings = len(self._consumer.partitions_for_topic(self.topic) or ())
         source = msgspec.structs.replace(self._source, siblings=siblings)
-        for tp in partitions:
+        oldest = await self._consumer.beginning_offsets(list(positions))
+        ends = await self._consumer.end_offsets(list(positions))
+        for tp, committed in positions.items():
             self._owned.add(tp)
-            position = await self._consumer.committed(tp) or 0
+            position = committed
+            if not oldest[tp] <= position <= ends[tp]:
+                # The client finds out at its first fetch, and begins with the oldest record.
+                position = oldest[tp]
+                _log.warning(
+                    "the committed offset is gone; reading begins with the oldest record",
+                    topic=tp.topic,
+                    partition=tp.partition,
+                    committed=committed,
+                    oldest=position,
+                )
             partition = Partition(tp.topic, tp.partition)
             self._progress[partition] = self._detect.open(partition, source, position, self._clock_ms())
         await self._tell()
@@ -87,13 +114,13 @@ class DetectStage:
         now_ms = self._clock_ms()
         sent = []
         for tp, rows in records.items():
-            highwater = self._consumer.highwater(tp)
-            caught_up = highwater is not None and rows[-1].offset + 1 >= highwater
+            caught_up = await self._at_end(tp)
             for start in range(0, len(rows), _SLICE):
-                batch = _batch(tp, rows[start : start + _SLICE], caught_up=caught_up)
-                for found in self._detect.process(batch, now_ms):
+                batch = rows[start : start + _SLICE]
+                for found in await self._examine(tp, batch, now_ms, caught_up=caught_up):
                     if isinstance(found, Detection):
-                        sent.append(await self._send(found))
+                        key = _key(found)
+                        sent += [await self._send(key, value) for value in self._encoded(found)]
                     else:
                         self._progress[found.partition] = found
                 # A long batch must not keep the heartbeat waiting.
@@ -107,31 +134,82 @@ class DetectStage:
     async def tick(self) -> None:
         """Tell of progress that was held back, and of partitions that fell silent."""
         now_s = asyncio.get_running_loop().time()
-        if self._progress and now_s - self._told_s >= _PROGRESS_S:
+        if now_s - self._told_s >= _PROGRESS_S:
             await self._tell()
         if now_s - self._ticked_s < _TICK_S:
             return
         self._ticked_s = now_s
         for tp in self._owned:
-            highwater = self._consumer.highwater(tp)
-            if highwater is not None and await self._consumer.position(tp) >= highwater:
+            if await self._at_end(tp):
                 self._detect.mark_caught_up(Partition(tp.topic, tp.partition))
         for idle in self._detect.tick(self._clock_ms()):
             if idle.partition.topic == self.topic:
                 self._progress[idle.partition] = idle
-        if self._progress:
-            await self._tell()
+        await self._tell()
+
+    async def finish(self) -> None:
+        """Tell of progress that was held back."""
+        await self._tell()
 
     def poll(self, consumer: AIOKafkaConsumer) -> Any:
         """Return an awaitable of the next records."""
-        return poll_lean(consumer, _POLL_MS)
+        return poll_lean(consumer, _POLL_MS, _POLL_RECORDS)
 
-    async def _send(self, detection: Detection) -> asyncio.Future[Any]:
-        key = "\0".join((detection.target, *detection.group)).encode("utf-8", "replace")
-        return await self._producer.send(self._detections, value=self._encoder.encode(detection), key=key)  # type: ignore[no-any-return]  # aiokafka is untyped
+    async def _at_end(self, tp: TopicPartition) -> bool:
+        """Whether a partition has been read to its end. Markers of transactions count; no record is one."""
+        highwater = self._consumer.highwater(tp)
+        position = await position_of(self._consumer, tp)
+        return highwater is not None and position is not None and position >= highwater
+
+    async def _examine(
+        self, tp: TopicPartition, rows: Sequence[Any], now_ms: int, *, caught_up: bool
+    ) -> list[Detection | Progress]:
+        """Detect; put the records aside that it fails on, which halving finds in few calls."""
+        before = msgspec.structs.replace(self._detect.counts, by_rule=dict(self._detect.counts.by_rule))
+        try:
+            return self._detect.process(_batch(tp, rows, caught_up=caught_up), now_ms)
+        except Exception as error:
+            # Whatever one hostile record brings about, the others are worked on.
+            if self._dead_letters is None:
+                raise
+            self._detect.counts = before
+            failure = error
+        if len(rows) > 1:
+            half = len(rows) // 2
+            first = await self._examine(tp, rows[:half], now_ms, caught_up=caught_up)
+            return first + await self._examine(tp, rows[half:], now_ms, caught_up=caught_up)
+        (row,) = rows
+        await self._dead_letters.put(self._producer, tp, row, failure)
+        before.events += 1
+        before.bytes += len(row.value)
+        # As if it had been empty, so that the progress passes over it.
+        passed = msgspec.structs.replace(_batch(tp, rows, caught_up=caught_up), values=[None])
+        found = self._detect.process(passed, now_ms)
+        before.empty -= 1
+        return found
+
+    def _encoded(self, detection: Detection) -> Iterator[bytes]:
+        """Yield a detection in as many records as it takes for each to be of a size that brokers take."""
+        value = self._encoder.encode(detection)
+        matches = detection.matches
+        if len(value) <= MAX_VALUE_BYTES or len(matches) == 1:
+            yield value
+            return
+        half = len(matches) // 2
+        cut = matches[half].offset
+        for part, samples in (
+            (matches[:half], tuple(s for s in detection.samples if s[0] < cut)),
+            (matches[half:], tuple(s for s in detection.samples if s[0] >= cut)),
+        ):
+            yield from self._encoded(msgspec.structs.replace(detection, matches=part, samples=samples))
+
+    async def _send(self, key: bytes, value: bytes) -> asyncio.Future[Any]:
+        return await self._producer.send(self._detections, value=value, key=key)  # type: ignore[no-any-return]  # aiokafka is untyped
 
     async def _tell(self) -> None:
         """Write the progress of each partition to every partition of the detections."""
+        if not self._progress:
+            return
         self._told_s = asyncio.get_running_loop().time()
         progress = [self._encoder.encode(p) for p in self._progress.values()]
         self._progress.clear()
@@ -141,8 +219,11 @@ class DetectStage:
             for partition in partitions
             for value in progress
         ]
-        if sent:
-            await asyncio.gather(*sent)
+        await asyncio.gather(*sent)
+
+
+def _key(detection: Detection) -> bytes:
+    return "\0".join((detection.target, *detection.group)).encode("utf-8", "replace")
 
 
 def _batch(tp: TopicPartition, rows: Sequence[Any], *, caught_up: bool) -> Batch:

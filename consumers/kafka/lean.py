@@ -29,23 +29,28 @@ async def poll_lean(
         timeout_ms: how long to wait when nothing has been fetched, in milliseconds.
         max_records: how many records to return at the most.
     """
-    records = _slim(consumer) and await consumer.getmany(timeout_ms=0, max_records=max_records)
+    _slim(consumer)
+    records = await consumer.getmany(timeout_ms=0, max_records=max_records)
     if records:
-        return records  # type: ignore[no-any-return]  # aiokafka is untyped
-    # Nothing there yet. What arrives while this waits comes the ordinary way.
-    return await consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)  # type: ignore[no-any-return]
+        return records
+    # Nothing there yet. Waiting takes a single record the ordinary way; what came with it is slimmed then.
+    first = await consumer.getmany(timeout_ms=timeout_ms, max_records=1)
+    if not first or max_records == 1:
+        return first
+    _slim(consumer)
+    rest = await consumer.getmany(timeout_ms=0, max_records=max_records and max_records - 1)
+    return {tp: [*first.get(tp, ()), *rest.get(tp, ())] for tp in {**first, **rest}}
 
 
-def _slim(consumer: AIOKafkaConsumer) -> bool:
+def _slim(consumer: AIOKafkaConsumer) -> None:
     """Replace the builder of every partition that has been fetched and not been read yet."""
     fetched = getattr(getattr(consumer, "_fetcher", None), "_records", None)
     if not isinstance(fetched, dict):
-        return True
+        return
     for result in fetched.values():
         records = getattr(result, "_partition_records", None)
         if records is not None and hasattr(records, "_consumer_record"):
             records._consumer_record = _as_it_is  # noqa: SLF001 — the one place; see above
-    return True
 
 
 def _as_it_is(_partition: object, record: object) -> object:

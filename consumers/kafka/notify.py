@@ -12,7 +12,7 @@ from consumers.kafka.correlate import ROUTE_HEADER
 from pipeline.alert import Alert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["NotifyStage"]
 
 _LONGEST_POLL_MS = 200
+# Groups change hands no sooner than what is being sent has arrived, within reason.
+_IN_FLIGHT_S = 8.0
 
 
 class NotifyStage:
@@ -55,6 +57,7 @@ class NotifyStage:
         self._make = make
         self._delivery = delivery
         self._shards = delivery.shards
+        self._changelogs: dict[int, Changelog] = {}
         self._client = client
         self._topics = topics
         self._dead_letters = dead_letters
@@ -69,19 +72,23 @@ class NotifyStage:
         del consumer
         self._producer = producer
         self._shards.clear()
+        self._changelogs.clear()
 
-    async def assigned(self, partitions: Collection[TopicPartition]) -> None:
+    async def assigned(self, positions: Mapping[TopicPartition, int]) -> None:
         """Restore each partition's groups before its first alert."""
-        for tp in partitions:
-            shard = self._make()
-            shard.restore(await self._store(tp.partition).load(), self._clock_ms())
-            self._shards[tp.partition] = shard
+        for tp in positions:
+            self._changelogs[tp.partition] = Changelog(
+                self._client, self._producer, self._topics.ledger, tp.partition
+            )
+        await asyncio.gather(*(self._restore(tp.partition) for tp in positions))
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """Keep what was sent since, and forget partitions."""
-        await self._save()
-        for tp in partitions:
-            self._shards.pop(tp.partition, None)
+        """Keep what was sent, what is being sent now included, and forget partitions."""
+        async with self._delivery.paused(_IN_FLIGHT_S):
+            await self._save()
+            for tp in partitions:
+                self._shards.pop(tp.partition, None)
+                self._changelogs.pop(tp.partition, None)
 
     async def handle(self, records: Records) -> None:
         """Take alerts into their groups; the groups are kept before the offsets are committed."""
@@ -89,13 +96,16 @@ class NotifyStage:
         for tp, rows in records.items():
             shard = self._shards[tp.partition]
             for row in rows:
+                route = next(
+                    (v.decode("utf-8", "replace") for k, v in row.headers if k == ROUTE_HEADER), None
+                )
                 try:
                     alert = self._decoder.decode(row.value or b"")
-                except msgspec.DecodeError as error:
+                    _check(alert)
+                    shard.receive(alert, route, now_ms)
+                except Exception as error:  # noqa: BLE001 — one hostile record must not stop the others
                     await self._dead_letters.put(self._producer, tp, row, error)
-                    continue
-                route = next((v.decode("utf-8", "replace") for k, v in row.headers if k == ROUTE_HEADER), None)
-                shard.receive(alert, route, now_ms)
+            await asyncio.sleep(0)
         self._flush(now_ms)
         await self._save()
 
@@ -103,6 +113,11 @@ class NotifyStage:
         """Flush what is due, and keep what was sent."""
         if self._flush(self._clock_ms()) or self._recorded.is_set():
             await self._save()
+
+    async def finish(self) -> None:
+        """Let what is being sent arrive, send no more, and keep what was sent."""
+        await self._delivery.hold(_IN_FLIGHT_S)
+        await self._save()
 
     async def poll(self, consumer: AIOKafkaConsumer) -> Any:
         """Wait for records, but no longer than until a group is due."""
@@ -124,7 +139,20 @@ class NotifyStage:
         self._recorded.clear()
         for partition, shard in self._shards.items():
             if changes := shard.changes():
-                await self._store(partition).save(changes)
+                await self._changelogs[partition].save(changes)
 
-    def _store(self, partition: int) -> Changelog:
-        return Changelog(self._client, self._producer, self._topics.ledger, partition)
+    async def _restore(self, partition: int) -> None:
+        shard = self._make()
+        shard.restore(await self._changelogs[partition].load(), self._clock_ms())
+        self._shards[partition] = shard
+
+
+def _check(alert: Alert) -> None:
+    """Refuse what is an alert by its form only.
+
+    Raises:
+        ValueError: a time of it has no zone, so that it is no moment.
+    """
+    times = [alert.starts_at, alert.ends_at, alert.first_at, alert.last_at, *(s.at for s in alert.samples)]
+    if any(at is not None and at.tzinfo is None for at in times):
+        raise ValueError("a time without a zone")

@@ -33,6 +33,7 @@ async def test_topics_are_created_once_and_found_after(kafka: Kafka, names: Topi
         f"{names.alerts}: created with 6 partitions",
         f"{names.dead_letters}: created with 1 partition",
         f"{names.control}: created with 1 partition",
+        f"{names.windows}: created with 6 partitions",
         f"{names.ledger}: created with 6 partitions",
     ]
     second = await ensure_topics(kafka.bootstrap_servers, specs)
