@@ -6,12 +6,9 @@ record that a rule may want becomes an `Event`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 __all__ = ["Batch", "Event", "LogSource", "Origin", "Partition"]
 

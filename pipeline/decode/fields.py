@@ -30,6 +30,6 @@ DERIVED: frozenset[str] = frozenset({"exception", "level", "outcome", "pid", "se
 """Top-level fields whose value, or any part of it, a decoder may have rewritten.
 
 `timestamp` is normalised, `level` is one of six words (`levels.spellings` says what to look for
-instead), `exception` is read from a traceback, `pid` is a number, `outcome` is `success` or `failure`, and `service`
-may be what the source declares.
+instead), `exception` is read from a traceback, `pid` is a number, `outcome` is `success` or `failure`,
+and `service` may be what the source declares.
 """

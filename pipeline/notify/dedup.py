@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["decide"]
 
 
-def decide(  # noqa: PLR0911, PLR0913 - one return a row of the table, one argument a column
+def decide(
     entry: Entry | None,
     firing: Mapping[str, int],
     resolved: Mapping[str, int],

@@ -167,7 +167,7 @@ def _text(field: str, test: Text) -> Matcher:
     return lambda s: any(map(holds, s.folded(field)))
 
 
-def text_predicate(test: Text) -> Callable[[str], bool]:  # noqa: PLR0911 - one return a shape
+def text_predicate(test: Text) -> Callable[[str], bool]:
     """Return a predicate over a text (already folded unless the test is cased)."""
     parts = test.parts if test.cased else tuple(p.lower() if isinstance(p, str) else p for p in test.parts)
     match parts:
