@@ -131,7 +131,7 @@ class CorrelateStage:
         for row in rows:
             try:
                 decoded.append((row, self._decoder.decode(row.value or b"")))
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 await self._dead_letters.put(self._producer, tp, row, error)
         size = _SLICE
         while True:

@@ -50,6 +50,8 @@ async def test_poison_in_every_topic_is_put_aside_and_the_worker_goes_on(
         poison = [
             (topics.detections, b"no detection", b"k"),
             (topics.detections, None, b"tombstone"),
+            (topics.detections, b'{"type":"\xff\xfe"}', b"k"),
+            (topics.detections, b'{"type":"progress","other":' + b"[" * 100_000, b"k"),
             (topics.alerts, b"{}", None),
             (topics.alerts, json.dumps(alert | no_zone).encode(), b"k"),
         ]
@@ -77,13 +79,15 @@ async def test_poison_in_every_topic_is_put_aside_and_the_worker_goes_on(
     assert found == {
         ("detections", "correlate", "DecodeError"),
         ("detections", "correlate", "ValueError"),
+        ("detections", "correlate", "UnicodeDecodeError"),
+        ("detections", "correlate", "RecursionError"),
         ("alerts", "notify", "ValidationError"),
         ("alerts", "notify", "ValueError"),
     }
-    assert len(letters) == 5
-    assert sum(v for k, v in metrics.items() if k.startswith("tocsin_dead_letters_total")) == 5
+    assert len(letters) == 7
+    assert sum(v for k, v in metrics.items() if k.startswith("tocsin_dead_letters_total")) == 7
     assert code == 0
-    assert "5 dead letters" in listed
+    assert "7 dead letters" in listed
     assert all(letter.origin in listed for letter in letters)
     assert code_again == 0
     assert sum(ends.values()) > 2
