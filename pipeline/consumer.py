@@ -275,55 +275,78 @@ def _database(path: str | None) -> Database:
 # --- on Kafka -----------------------------------------------------------------------------------------
 
 
+class _Assembly:
+    """The stages of one worker, put together."""
+
+    def __init__(self, settings: Settings, rules: RuleSet, wanted: set[str]) -> None:
+        config = settings.config
+        self._settings = settings
+        self._rules = rules
+        self.client = Client(config.kafka)
+        self._topics = TopicNames.prefixed(config.kafka.topic_prefix)
+        self.metrics = Metrics(now_ms)
+        # What each topic of events holds, by its name.
+        self._sources = {
+            f"{config.kafka.topic_prefix}{s.kafka}": _source(s) for s in config.sources if s.kafka
+        }
+        if not self._sources:
+            raise ConfigError("no source is a Kafka topic", path="sources")
+        self.delivery: Delivery | None = None
+        self.stages: list[Stage] = []
+        if "detect" in wanted:
+            self.stages += self._detect()
+        if "correlate" in wanted:
+            self.stages.append(self._correlate())
+        if "notify" in wanted:
+            self.stages.append(self._notify())
+
+    def _letters(self, stage: str) -> DeadLetters:
+        return DeadLetters(self._topics.dead_letters, stage, self.metrics)
+
+    def _detect(self) -> Iterator[Stage]:
+        config = self._settings.config
+        detect = Detect(self._rules, lateness_ms=config.lateness.ms, idle_timeout_ms=config.idle_timeout.ms)
+        self.metrics.watch_detect(detect)
+        for topic, source in self._sources.items():
+            unfiltered = detect.unfiltered(source)
+            _LOG.info("reading", topic=topic, rules=len(detect.applicable(source)), unfiltered=unfiltered)
+            yield DetectStage(detect, source, topic, self._topics.detections, now_ms, self._letters("detect"))
+
+    def _correlate(self) -> Stage:
+        resolve_ms = self._settings.config.global_.resolve_timeout.ms
+        stage = CorrelateStage(
+            lambda: Correlate(self._rules, resolve_timeout_ms=resolve_ms),
+            Router(self._settings.route),
+            self.client,
+            self._topics,
+            self._letters("correlate"),
+            self._sources,
+        )
+        self.metrics.watch_correlate(stage.shards.values)
+        return stage
+
+    def _notify(self) -> Stage:
+        settings = self._settings
+        receivers = build_receivers(settings.config, settings.receivers)
+        delivery = self.delivery = Delivery(receivers, settings.receivers, now_ms, self.metrics)
+        self.metrics.watch_notify(delivery.shards.values)
+        self.metrics.waiting = lambda: delivery.outbox.waiting
+        return NotifyStage(
+            lambda: Notify(settings.route, delivery.integrations),
+            delivery,
+            self.client,
+            self._topics,
+            self._letters("notify"),
+            now_ms,
+        )
+
+
 async def _worker(args: argparse.Namespace, settings: Settings) -> int:
     config = settings.config
-    rules = _load(settings)
     wanted = set(args.stage or STAGES)
-    client = Client(config.kafka)
-    topics = TopicNames.prefixed(config.kafka.topic_prefix)
-    metrics = Metrics(now_ms)
-    router = Router(settings.route)
-    sources = {f"{config.kafka.topic_prefix}{s.kafka}": _source(s) for s in config.sources if s.kafka}
-    if not sources:
-        raise ConfigError("no source is a Kafka topic", path="sources")
-    stages: list[Stage] = []
-    if "detect" in wanted:
-        detect = Detect(rules, lateness_ms=config.lateness.ms, idle_timeout_ms=config.idle_timeout.ms)
-        metrics.watch_detect(detect)
-        letters = DeadLetters(topics.dead_letters, "detect", metrics)
-        for topic, source in sources.items():
-            _LOG.info(
-                "reading",
-                topic=topic,
-                rules=len(detect.applicable(source)),
-                unfiltered=detect.unfiltered(source),
-            )
-            stages.append(DetectStage(detect, source, topic, topics.detections, now_ms, letters))
-    if "correlate" in wanted:
-        correlate = CorrelateStage(
-            lambda: Correlate(rules, resolve_timeout_ms=config.global_.resolve_timeout.ms),
-            router,
-            client,
-            topics,
-            DeadLetters(topics.dead_letters, "correlate", metrics),
-            sources,
-        )
-        metrics.watch_correlate(correlate.shards.values)
-        stages.append(correlate)
-    delivery: Delivery | None = None
-    if "notify" in wanted:
-        delivery = Delivery(build_receivers(config, settings.receivers), settings.receivers, now_ms, metrics)
-        integrations = delivery.integrations
-        letters = DeadLetters(topics.dead_letters, "notify", metrics)
-        stages.append(
-            NotifyStage(
-                lambda: Notify(settings.route, integrations), delivery, client, topics, letters, now_ms
-            )
-        )
-        metrics.watch_notify(delivery.shards.values)
-        outbox = delivery.outbox
-        metrics.waiting = lambda: outbox.waiting
-    ready = {stage.name: asyncio.Event() for stage in stages}
+    assembly = _Assembly(settings, _load(settings), wanted)
+    metrics, delivery = assembly.metrics, assembly.delivery
+    ready = {stage.name: asyncio.Event() for stage in assembly.stages}
     stop = asyncio.Event()
 
     def missing() -> str | None:
@@ -339,12 +362,13 @@ async def _worker(args: argparse.Namespace, settings: Settings) -> int:
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(delivery.outbox.run()) if delivery else None
             running = [
-                tasks.create_task(run_stage(stage, client, metrics, stop, on_ready=ready[stage.name]))
-                for stage in stages
+                tasks.create_task(
+                    run_stage(stage, assembly.client, metrics, stop, on_ready=ready[stage.name])
+                )
+                for stage in assembly.stages
             ]
-            _LOG.info(
-                "worker started", stages=sorted(wanted), bootstrap_servers=config.kafka.bootstrap_servers
-            )
+            servers = config.kafka.bootstrap_servers
+            _LOG.info("worker started", stages=sorted(wanted), bootstrap_servers=servers)
             await asyncio.wait(running)
             if delivery and sending:
                 await delivery.outbox.close()
