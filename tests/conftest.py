@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from consumers.broker import Broker, fetch_jars
@@ -56,6 +58,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         # The fixture meets the same error, and fails the tests with it.
         with contextlib.suppress(TocsinError):
             fetch_jars(JARS)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Undo what a command has set up for its own logs: it wrote to the test's streams, which are closed."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    aiokafka_level = logging.getLogger("aiokafka").level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.getLogger("aiokafka").setLevel(aiokafka_level)
 
 
 @pytest.fixture(scope="session")

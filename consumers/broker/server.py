@@ -304,7 +304,8 @@ def serve(directory: Path, port: int = 9092, cache: Path | None = None) -> int:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    # SIGINT as well: a shell starts what runs in its background with SIGINT ignored.
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with Broker(directory, port=port, cache=cache) as broker:
             sys.stdout.write(f"Kafka serves on {broker.bootstrap_servers}, its data in {directory}\n")
@@ -313,7 +314,8 @@ def serve(directory: Path, port: int = 9092, cache: Path | None = None) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return 0
 
 
