@@ -187,7 +187,7 @@ class Delivery:
 
     async def _connect(self) -> AIOKafkaProducer:
         # Here and not at the top: its 200 ms are the background thread's, not the service's start.
-        from aiokafka import AIOKafkaProducer  # noqa: PLC0415
+        from aiokafka import AIOKafkaProducer  # noqa: PLC0415 - not before it is needed: it costs start-up time
 
         hush("aiokafka")
         producer = self._producer = AIOKafkaProducer(

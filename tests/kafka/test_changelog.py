@@ -67,9 +67,9 @@ async def test_death_amid_the_parts_leaves_the_value_before(opened: Open) -> Non
         sent += 1
         if sent > 2:
             raise KafkaError("dead")
-        return await send(*arguments)  # type: ignore[arg-type]
+        return await send(*arguments)  # type: ignore[arg-type]  # passed on as they came
 
-    changelog._send = dying  # type: ignore[method-assign, assignment]
+    changelog._send = dying  # type: ignore[method-assign, assignment]  # dies midway
     with pytest.raises(KafkaError, match="dead"):
         await changelog.save([("windows", after)])
     await changelog._producer.flush()

@@ -206,7 +206,7 @@ async def test_record_too_large_to_be_kept_whole_is_cut_and_says_so(
         class Record:
             offset, key = 7, b"key"
 
-        Record.value = value  # type: ignore[attr-defined]
+        Record.value = value  # type: ignore[attr-defined]  # a record's value
         (partition,) = await installation.ends(installation.topics.logs)
         async with client.producer("test") as producer:
             await letters.put(producer, partition, Record, ValueError("large"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -102,3 +103,22 @@ async def test_kafka_that_never_comes_is_named() -> None:
         address = f"127.0.0.1:{nobody.getsockname()[1]}"
         with pytest.raises(TocsinError, match=f"Kafka at {address} is not to be reached in 0.1 s"):
             await ensure_topics(address, topic_specs(), wait_s=0.1)
+
+
+async def test_command_fails_where_a_topic_differs(kafka: Kafka, names: TopicNames, tmp_path: Path) -> None:
+    prefix = names.logs.removesuffix("logs")
+    config = tmp_path / "tocsin.yml"
+    config.write_text(
+        f"kafka: {{bootstrap_servers: '{kafka.bootstrap_servers}', topic_prefix: '{prefix}'}}\n"
+        "route: {receiver: a}\nreceivers: [{name: a}]\n"
+    )
+    outcomes = []
+    for partitions in ("2", "2", "3"):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "pipeline.consumer", "topics"),
+            *("--config", str(config), "--partitions", partitions),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await process.communicate()
+        outcomes.append((process.returncode, b"has 2 partitions, wanted 3" in said))
+    assert outcomes == [(0, False), (0, False), (1, True)]

@@ -98,3 +98,32 @@ def test_check_says_what_a_configuration_amounts_to(
     out = capsys.readouterr().out
     assert "repeats come every 10m" in out
     assert "receivers in use: a" in out
+
+
+def _zoned(tmp_path: Path, timezone: str) -> Path:
+    (tmp_path / "app.log").write_text("2026-03-01 10:00:00,000 - CRITICAL - the ledger is gone\n")
+    config = tmp_path / "tocsin.yml"
+    config.write_text(
+        f"sources: [{{file: '{tmp_path}/app.log', timezone: {timezone}}}]\n"
+        f"route: {{receiver: a}}\nreceivers: [{{name: a, jsonl_configs: [{{path: '{tmp_path}/out'}}]}}]\n"
+    )
+    return config
+
+
+def test_times_without_an_offset_are_of_the_time_zone_of_their_source(tmp_path: Path) -> None:
+    assert main(["run", "--config", str(_zoned(tmp_path, "Europe/Vienna"))]) == 0
+    assert "2026-03-01T09:00:00" in (tmp_path / "out").read_text()
+
+
+def test_time_zone_that_does_not_exist_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--config", str(_zoned(tmp_path, "Europe/Wien"))]) == 2
+    assert "no such time zone: 'Europe/Wien'" in capsys.readouterr().err
+
+
+def test_events_of_a_file_that_name_no_service_are_of_the_one_it_is_named_after(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"2026-03-01 10:00:{n:02},000 - ERROR - no such folder" for n in range(12)]
+    (tmp_path / "backup.log").write_text("\n".join(lines) + "\n")
+    assert main(["run", str(tmp_path / "backup.log")]) == 0
+    assert "Error Burst Of A Service · backup" in capsys.readouterr().out

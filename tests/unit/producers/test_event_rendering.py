@@ -25,7 +25,7 @@ def renderer(**changed: object) -> Renderer:
         "capture_exceptions": True,
         "max_event_bytes": 256 * 1024,
     }
-    return Renderer(**{**options, **changed})  # type: ignore[arg-type]
+    return Renderer(**{**options, **changed})  # type: ignore[arg-type]  # a JSON value
 
 
 def record(
@@ -113,7 +113,7 @@ def test_error_in_an_except_block_takes_the_exception_along() -> None:
         captured = fields(renderer().record(made))
         plain = fields(renderer(capture_exceptions=False).record(made))
         info = fields(renderer().record(record("fine")))
-    assert captured["exception"]["type"] == "KeyError"  # type: ignore[index]
+    assert captured["exception"]["type"] == "KeyError"  # type: ignore[index]  # a JSON value
     assert "exception" not in plain
     assert "exception" not in info
 
@@ -176,7 +176,7 @@ def test_entry_exception_and_processor_names_are_used() -> None:
             "a", "error", {"event": 5, "exc_info": ValueError("x"), "level": "CRITICAL", "logger": "b"}
         )
     )
-    assert decoded["exception"]["value"] == "x"  # type: ignore[index]
+    assert decoded["exception"]["value"] == "x"  # type: ignore[index]  # a JSON value
     assert (decoded["level"], decoded["logger"], decoded["event"]) == ("critical", "b", "5")
 
 

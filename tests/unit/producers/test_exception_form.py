@@ -51,16 +51,16 @@ def test_cause_goes_before_context_and_suppressed_context_is_left_out() -> None:
         except KeyError:
             raise ValueError("top")  # noqa: B904 - the implicit chain is what is tested
 
-    assert describe_exception(caught(explicit))["cause"]["type"] == "OSError"  # type: ignore[index]
+    assert describe_exception(caught(explicit))["cause"]["type"] == "OSError"  # type: ignore[index]  # a JSON value
     assert "cause" not in describe_exception(caught(suppressed))
-    assert describe_exception(caught(implicit))["cause"]["type"] == "KeyError"  # type: ignore[index]
+    assert describe_exception(caught(implicit))["cause"]["type"] == "KeyError"  # type: ignore[index]  # a JSON value
 
 
 def test_chain_that_bites_its_tail_ends() -> None:
     one, two = ValueError("one"), ValueError("two")
     one.__cause__, two.__cause__ = two, one
     described = describe_exception(one)
-    assert "cause" not in described["cause"]  # type: ignore[operator]
+    assert "cause" not in described["cause"]  # type: ignore[operator]  # a JSON value
 
 
 def test_long_chain_is_cut() -> None:
@@ -70,7 +70,7 @@ def test_long_chain_is_cut() -> None:
         link.__cause__ = error
         error = link
     depth, described = 0, describe_exception(error)
-    while described := described.get("cause"):  # type: ignore[assignment]
+    while described := described.get("cause"):  # type: ignore[assignment]  # a JSON value
         depth += 1
     assert depth == 4
 
@@ -82,13 +82,13 @@ def test_deep_recursion_keeps_the_innermost_frames() -> None:
         dig(n - 1)
 
     described = describe_exception(caught(lambda: dig(200)))
-    assert len(described["frames"]) == 50  # type: ignore[arg-type]
+    assert len(described["frames"]) == 50  # type: ignore[arg-type]  # a JSON value
     assert described["frames_omitted"] == 203 - 50
 
 
 def test_first_members_of_a_group_are_shown() -> None:
     group = ExceptionGroup("many", [ValueError(str(n)) for n in range(9)])
-    assert [m["value"] for m in describe_exception(group)["exceptions"]] == ["0", "1", "2", "3", "4"]  # type: ignore[attr-defined]
+    assert [m["value"] for m in describe_exception(group)["exceptions"]] == ["0", "1", "2", "3", "4"]  # type: ignore[attr-defined]  # a JSON value
 
 
 def test_exception_whose_str_raises_has_a_placeholder() -> None:

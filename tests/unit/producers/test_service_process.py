@@ -47,7 +47,7 @@ def test_script_that_only_changed_its_one_line_says_what_failed(tmp_path: Path) 
     (event,) = lines(tmp_path / "log")
     assert (event["level"], event["service"]) == ("error", "backup")
     assert str(event["event"]).startswith("can't back up /no/such/file")
-    assert event["exception"]["type"] == "FileNotFoundError"  # type: ignore[index]
+    assert event["exception"]["type"] == "FileNotFoundError"  # type: ignore[index]  # a JSON value
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -249,5 +249,5 @@ def test_example_service_storm_is_nothing_but_unique_errors(tmp_path: Path) -> N
     )
     events = lines(tmp_path / "log")
     assert {e["level"] for e in events} == {"error"}
-    assert sorted(e["n"] for e in events) == list(range(500))  # type: ignore[type-var]
+    assert sorted(e["n"] for e in events) == list(range(500))  # type: ignore[type-var]  # a JSON value
     assert len({e["service"] for e in events}) == 50

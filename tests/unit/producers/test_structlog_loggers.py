@@ -95,7 +95,7 @@ def test_exception_and_stack_are_rendered(tmp_path: Path) -> None:
         log.exception("failed")
     log.info("here", stack_info=True)
     failed, here = lines(tmp_path / "log")
-    assert failed["exception"]["type"] == "ValueError"  # type: ignore[index]
+    assert failed["exception"]["type"] == "ValueError"  # type: ignore[index]  # a JSON value
     assert str(here["stack_info"]).startswith("Stack (most recent call last)")
 
 

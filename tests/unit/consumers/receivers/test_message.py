@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 
+import msgspec
+
 from consumers.receivers.evidence import evidence, written
 from consumers.receivers.message import Message, message_of, news_of
 from pipeline.notify.notification import Reason
@@ -151,3 +153,27 @@ def test_traceback_keeps_its_beginning_and_its_end() -> None:
 
 def test_huge_line_is_bounded() -> None:
     assert len(written("x" * 10_000_000)) == 1_500
+
+
+def test_summary_that_repeats_the_title_gives_way_to_what_the_rule_finds() -> None:
+    named = alert()
+    notes = {"summary": named.labels["alertname"], "description": "Cards are declined."}
+    told = message_of(notification(msgspec.structs.replace(named, annotations=notes)))
+    assert told.summary == "Cards are declined."
+    said = msgspec.structs.replace(named, annotations={**notes, "summary": "Payments fail"})
+    assert message_of(notification(said)).summary == "Payments fail"
+
+
+def test_exception_is_written_as_its_last_line_and_where_it_was_raised() -> None:
+    frames = [
+        {"file": "a.py", "line": 1, "function": "main"},
+        {"file": "b.py", "line": 7, "function": "charge"},
+    ]
+    exception = {"type": "OSError", "value": "disk full", "frames": frames, "cause": {"type": "X"}}
+    line = written(json.dumps({"event": "failed", "level": "error", "exception": exception}))
+    assert line == 'ERROR failed exception="OSError: disk full (b.py:7 in charge)"'
+
+
+def test_what_the_message_says_of_the_alert_is_not_said_again_in_each_line() -> None:
+    line = written(json.dumps({"event": "failed", "host": "h1", "pid": 7, "environment": "", "order": 3}))
+    assert line == "failed order=3"

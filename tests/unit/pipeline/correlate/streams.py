@@ -160,7 +160,7 @@ def model(rules: RuleSet, events: Iterable[Seen], end_ms: int) -> list[Story]:
         early = all(op in ("gt", "gte") for op, _ in target.bounds)
         if not early:
             # What waits is judged on what can't change any more.
-            seen = [e for e in seen if e.time_ms < end_ms]  # noqa: PLW2901
+            seen = [e for e in seen if e.time_ms < end_ms]  # noqa: PLW2901 — the rest is dropped for good
         spent = 0
         while spent < len(seen):
             fired = _fire(rules, target_id, seen, spent, end_ms, early=early)
