@@ -8,7 +8,6 @@ tests. (Sigma specification 2.1.0; semantics section 1.)
 from __future__ import annotations
 
 import enum
-import ipaddress
 from typing import Literal
 
 import msgspec
@@ -23,6 +22,7 @@ __all__ = [
     "CorrelationType",
     "Exists",
     "FieldRef",
+    "Filter",
     "Item",
     "Network",
     "Node",
@@ -34,96 +34,112 @@ __all__ = [
     "Rule",
     "Test",
     "Text",
+    "TimePart",
     "Truth",
     "Wild",
 ]
 
 
 class Wild(enum.Enum):
-    """A wildcard within a text."""
+    """What stands for other characters within a text."""
 
-    ANY = "*"
-    ONE = "?"
+    ANY = 1
+    """Any characters, or none (`*`)."""
+    ONE = 2
+    """Exactly one character (`?`)."""
+    DASH = 3
+    """One of the five dashes that Windows programs take before an option (the modifier `windash`)."""
 
 
-class Text(msgspec.Struct, frozen=True):
+class Text(msgspec.Struct, frozen=True, tag=True):
     """The value's text, with wildcards; case is ignored unless `cased`."""
 
     parts: tuple[str | Wild, ...]
     cased: bool = False
 
 
-class Number(msgspec.Struct, frozen=True):
+class Number(msgspec.Struct, frozen=True, tag=True):
     """Equal to a number, or to its text."""
 
     value: int | float
 
 
-class Truth(msgspec.Struct, frozen=True):
+class Truth(msgspec.Struct, frozen=True, tag=True):
     """A boolean, or its text."""
 
     value: bool
 
 
-class Null(msgspec.Struct, frozen=True):
+class Null(msgspec.Struct, frozen=True, tag=True):
     """Missing, or null."""
 
 
-class Exists(msgspec.Struct, frozen=True):
+class Exists(msgspec.Struct, frozen=True, tag=True):
     """Present (null and empty count) or not."""
 
     value: bool
 
 
-class Pattern(msgspec.Struct, frozen=True):
+class Pattern(msgspec.Struct, frozen=True, tag=True):
     """A regular expression found anywhere in the value (RE2's syntax, flags written into it)."""
 
     regex: str
 
 
-class Network(msgspec.Struct, frozen=True):
-    """An address within a network."""
+class Network(msgspec.Struct, frozen=True, tag=True):
+    """An address within a network, written as `10.0.0.0/8` or `fd00::/8`."""
 
-    network: ipaddress.IPv4Network | ipaddress.IPv6Network
+    network: str
 
 
-class Compare(msgspec.Struct, frozen=True):
+class Compare(msgspec.Struct, frozen=True, tag=True):
     """A number's order."""
 
     op: Literal["lt", "lte", "gt", "gte"]
     value: int | float
 
 
-class FieldRef(msgspec.Struct, frozen=True):
+class FieldRef(msgspec.Struct, frozen=True, tag=True):
     """Equal to another field's value (or beginning, ending with it, containing it)."""
 
     field: str
     how: Literal["equals", "startswith", "endswith", "contains"] = "equals"
+    cased: bool = False
 
 
-Test = Text | Number | Truth | Null | Exists | Pattern | Network | Compare | FieldRef
+class TimePart(msgspec.Struct, frozen=True, tag=True):
+    """A part of a point in time, in UTC, compared with a number; `week` is ISO 8601's."""
+
+    part: Literal["minute", "hour", "day", "week", "month", "year"]
+    op: Literal["eq", "lt", "lte", "gt", "gte"]
+    value: int | float
 
 
-class Item(msgspec.Struct, frozen=True):
+Test = Text | Number | Truth | Null | Exists | Pattern | Network | Compare | FieldRef | TimePart
+
+
+class Item(msgspec.Struct, frozen=True, tag=True):
     """One test of one field; without a field, of the event as a whole (keywords)."""
 
     field: str | None
     test: Test
 
 
-class And(msgspec.Struct, frozen=True):
-    """All of them."""
+class And(msgspec.Struct, frozen=True, tag=True):
+    """All of them. `name` is the search identifier that it stands for in the rule, for people; or empty."""
 
     items: tuple[Node, ...]
+    name: str = ""
 
 
-class Or(msgspec.Struct, frozen=True):
-    """At least one of them."""
+class Or(msgspec.Struct, frozen=True, tag=True):
+    """At least one of them. `name`: as of `And`."""
 
     items: tuple[Node, ...]
+    name: str = ""
 
 
-class Not(msgspec.Struct, frozen=True):
+class Not(msgspec.Struct, frozen=True, tag=True):
     """Not this."""
 
     item: Node
@@ -169,6 +185,22 @@ class Rule(msgspec.Struct, frozen=True):
 
     about: About
     logsource: LogSource
+    condition: Node
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """A filter: a condition that rules must satisfy as well (Sigma filters specification 2.1.0).
+
+    Attributes:
+        about: as of every rule.
+        logsource: must contain that of the rules it applies to.
+        rules: ids or names of these rules; empty means any.
+        condition: what is added to their condition, by `and`.
+    """
+
+    about: About
+    logsource: LogSource
+    rules: tuple[str, ...]
     condition: Node
 
 

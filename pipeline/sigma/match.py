@@ -28,10 +28,12 @@ from pipeline.sigma.form import (
     Or,
     Pattern,
     Text,
+    TimePart,
     Truth,
     Wild,
 )
 from pipeline.sigma.subject import Subject, text_of
+from pipeline.sigma.time_part import time_part_predicate
 
 if TYPE_CHECKING:
     from pipeline.sigma.form import Rule, Test
@@ -188,7 +190,7 @@ def text_predicate(test: Text) -> Callable[[str], bool]:
             return _regex(f"(?s)^{regex}$").search
 
 
-_WILD = {Wild.ANY: ".*", Wild.ONE: "."}
+_WILD = {Wild.ANY: ".*", Wild.ONE: ".", Wild.DASH: "[-/–—―]"}  # noqa: RUF001 — the dashes of `windash`
 
 
 class _Regex:
@@ -253,7 +255,7 @@ def _exists(field: str, test: Exists) -> Matcher:
 
 
 def _network(field: str, test: Network) -> Matcher:
-    network = test.network
+    network = ipaddress.ip_network(test.network)
 
     def inside(s: Subject) -> bool:
         return any(_address_in(text, network) for text in s.texts(field))
@@ -292,8 +294,15 @@ def _as_number(value: object) -> int | float | None:
     return None
 
 
+def _time_part(field: str, test: TimePart) -> Matcher:
+    holds = time_part_predicate(test)
+    return lambda s: any(map(holds, s.values(field)))
+
+
 def _fieldref(field: str, test: FieldRef) -> Matcher:
     other, holds = test.field, _REFERENCES[test.how]
+    if test.cased:
+        return lambda s: any(holds(mine, theirs) for mine in s.texts(field) for theirs in s.texts(other))
 
     def refers(s: Subject) -> bool:
         return any(holds(mine, theirs) for mine in s.folded(field) for theirs in s.folded(other))
@@ -320,6 +329,7 @@ _TESTS = cast(
         Network: _network,
         Compare: _compare,
         FieldRef: _fieldref,
+        TimePart: _time_part,
     },
 )
 

@@ -331,7 +331,7 @@ _TESTS: dict[type, Callable[[Any], Test]] = {
     SigmaNull: lambda _: Null(),
     SigmaExists: lambda v: Exists(v.exists),
     SigmaRegularExpression: _pattern,
-    SigmaCIDRExpression: lambda v: Network(v.network),
+    SigmaCIDRExpression: lambda v: Network(str(v.network)),
     SigmaCompareExpression: lambda v: Compare(_OPERATORS[v.op], v.number.number),
     SigmaFieldReference: _reference,
 }
