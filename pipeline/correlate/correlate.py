@@ -143,6 +143,26 @@ class Correlate:
         """How many groups are held."""
         return len(self._groups)
 
+    def replace(self, rules: RuleSet) -> None:
+        """Let other rules take over. Groups of rules that are the same go on; alerts of the others end.
+
+        What there is to tell of that comes with the next call of `process`, as there is a position then.
+
+        Args:
+            rules: what alerts are raised by from now on.
+        """
+        self._targets = rules.targets
+        for key, group in list(self._groups.items()):
+            target = self._targets.get(group.target.id)
+            if target is not None and target.hash == group.target.hash:
+                group.target = target
+                continue
+            self._orphans.append((key, group.save(self._kept)))
+            del self._groups[key]
+            self._members[group.target.id].remove(key)
+            self._scheduled.pop(key, None)
+            self._changed.pop(key, None)
+
     # --- input ----------------------------------------------------------------------------------------
 
     def process(self, records: Iterable[Detection | Progress], position: int) -> list[Alert]:
@@ -339,6 +359,8 @@ class Correlate:
         annotations = {"summary": about.title}
         if about.description:
             annotations["description"] = about.description
+        if about.status:
+            annotations["status"] = about.status
         if about.tags:
             annotations["tags"] = ", ".join(about.tags)
         if about.references:

@@ -11,6 +11,8 @@ from pipeline.correlate.correlate import Limits
 from pipeline.correlate.timeline import Timeline
 from pipeline.detection import Detection, Match, Progress
 from pipeline.event import Partition
+from pipeline.sigma.read import read
+from pipeline.sigma.ruleset import RuleSet
 from tests.unit.pipeline.correlate.streams import (
     BASE_MS,
     LATENESS_MS,
@@ -30,7 +32,6 @@ from tests.unit.pipeline.correlate.streams import (
 if TYPE_CHECKING:
     from pipeline.alert import Alert
     from pipeline.correlate.correlate import Correlate
-    from pipeline.sigma.ruleset import RuleSet
 
 RULES = rules_of()
 
@@ -171,6 +172,30 @@ def test_labels_do_not_change_while_an_alert_is_open() -> None:
         [found(*(Match(4 + i, BASE_MS + 9001) for i in range(3)), fields={"service": "d"})], 5
     )
     assert again[0].labels["service"] == "d"
+
+
+def test_an_alert_carries_what_its_rule_says_about_itself() -> None:
+    text = """\
+title: Odd
+name: odd
+status: experimental
+level: low
+description: something  odd
+references: [https://one.example, https://two.example]
+tags: [attack.t1110, attack.credential-access]
+logsource: {category: application}
+detection: {s: {event: odd}, condition: s}
+"""
+    rules = RuleSet(read(text, "r.yml"))
+    (alert,) = tell(shard(rules), 1, *seen(0, target="odd"), rules=rules)
+    assert alert.labels["severity"] == "low"
+    assert alert.annotations == {
+        "summary": "Odd",
+        "description": "something odd",
+        "status": "experimental",
+        "tags": "attack.t1110, attack.credential-access",
+        "references": "https://one.example https://two.example",
+    }
 
 
 def test_no_field_takes_the_place_of_a_rules_own_labels() -> None:
@@ -448,3 +473,46 @@ def test_two_rules_of_one_correlation_count_together() -> None:
     events = seen(0, 1, 2)
     alerts = correlate.process(batch(rules, events, BASE_MS, 1), 1)
     assert [story(a) for a in alerts] == model(rules, events, BASE_MS)
+
+
+# --- other rules while running ------------------------------------------------------------------------
+
+
+def test_alerts_of_a_rule_that_is_replaced_end_and_its_groups_leave_the_store() -> None:
+    correlate = shard(RULES)
+    (open_,) = tell(correlate, 1, *seen(0, 1, 2))
+    store = Store()
+    store.save(correlate.changes())
+    changed = rules_of(version="2")
+    correlate.replace(changed)
+    (ended,) = correlate.process([], 2)
+    assert (ended.id, ended.firing, ended.count, ended.labels) == (open_.id, False, 3, open_.labels)
+    assert correlate.groups == 0
+    store.save(correlate.changes())
+    assert store.kept == {}
+    # The old rule's events are no one's now; the new one's begin anew.
+    assert tell(correlate, 3, *seen(3, start=3)) == []
+    assert correlate.counts.unknown == 1
+    (new,) = tell(correlate, 4, *seen(4, 5, 6, start=4), rules=changed)
+    assert (new.firing, new.count) == (True, 3)
+    assert new.id != open_.id
+
+
+def test_what_a_replacement_leaves_as_it_is_goes_on_counting() -> None:
+    correlate = shard(RULES)
+    assert tell(correlate, 1, *seen(0, 1)) == []
+    correlate.replace(rules_of())
+    (alert,) = tell(correlate, 2, *seen(2, start=2))
+    assert alert.count == 3
+    correlate.replace(rules_of())
+    assert correlate.process([], 3) == []
+    (alert,) = tell(correlate, 4, *seen(3, start=3))
+    assert alert.count == 4
+
+
+def test_a_rule_replaced_before_its_group_was_stored_leaves_no_trace() -> None:
+    correlate = shard(RULES)
+    tell(correlate, 1, *seen(0))
+    correlate.replace(rules_of(version="2"))
+    assert correlate.process([until(5)], 2) == []
+    assert set(kept_by(correlate)) == {"\0progress"}
