@@ -81,7 +81,7 @@ class Message(msgspec.Struct, frozen=True):
         items: the alerts, at most 10 and the largest first; empty when there is only one.
         items_left: how many more there are.
         samples: at most 5 log lines, oldest first; each may have inner newlines.
-        footer: ids of the rule and the alert.
+        footer: the rule's id, status and tags, and the alert's id.
     """
 
     title: str
@@ -227,7 +227,11 @@ def _summary(alerts: Sequence[Alert]) -> str:
 def _footer(alerts: Sequence[Alert]) -> str:
     rules = _named(a.labels.get("rule_id", "") for a in alerts)
     ids = _named(a.id for a in alerts)
-    return " · ".join(f"{word} {which}" for word, which in (("rule", rules), ("alert", ids)) if which)
+    # Who is woken by a rule wants to know whether it has proved itself. (Sigma specification, "Status".)
+    status = _named(s for a in alerts if (s := a.annotations.get("status", "")) != "stable")
+    tags = _named(tag for a in alerts for tag in a.annotations.get("tags", "").split(", "))
+    named = (("rule", rules), ("status", status), ("tags", tags), ("alert", ids))
+    return " · ".join(f"{word} {which}" for word, which in named if which)
 
 
 def _named(values: Iterable[str]) -> str:

@@ -25,6 +25,17 @@ def test_title_names_rule_and_service_and_status_the_rest() -> None:
     assert message.footer == "rule rule-77 · alert id-payments"
 
 
+def test_footer_says_what_an_unproven_rule_is_and_what_it_is_about() -> None:
+    about = {"status": "experimental", "tags": "attack.t1110, attack.credential-access"}
+    told = msgspec.structs.replace(alert("payments"), annotations=about)
+    expected = (
+        "rule rule-77 · status experimental · tags attack.t1110, attack.credential-access · alert id-payments"
+    )
+    assert message_of(notification(told)).footer == expected
+    proven = msgspec.structs.replace(told, annotations={"status": "stable"})
+    assert message_of(notification(proven)).footer == "rule rule-77 · alert id-payments"
+
+
 def test_alert_that_is_over_says_so_and_how_long_it_took() -> None:
     message = message_of(notification(alert(over=True), reason=Reason.RESOLVED))
     assert message.icon == "✅"
