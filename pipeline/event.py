@@ -63,6 +63,7 @@ class Event(msgspec.Struct, frozen=True):
         timed: whether `time_ms` is the event's own time; False when the record's had to serve.
         structured: whether `text` is JSON: then keywords search the values in `fields` only, as the
             keys in the text are no part of the message.
+        logsources: what kinds of log the event says it is of; empty means it doesn't say: the source's count.
     """
 
     time_ms: int
@@ -70,6 +71,7 @@ class Event(msgspec.Struct, frozen=True):
     text: str
     timed: bool = True
     structured: bool = False
+    logsources: tuple[LogSource, ...] = ()
 
 
 class Batch(msgspec.Struct, frozen=True):

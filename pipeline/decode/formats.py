@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.decode.access_log import AccessDecoder
 from pipeline.decode.apache_error import ApacheErrorDecoder
 from pipeline.decode.basic import BasicDecoder
-from pipeline.decode.json_object import JsonDecoder
+from pipeline.decode.json_object import JsonDecoder, WindowsDecoder
 from pipeline.decode.logfmt import LogfmtDecoder
 from pipeline.decode.plain_text import TextDecoder
 from pipeline.decode.syslog_message import SyslogDecoder
@@ -28,6 +28,7 @@ def formats(zone: dt.tzinfo = dt.UTC) -> dict[str, Decoder]:
         zone: what times without an offset are in.
     """
     decoders: tuple[Decoder, ...] = (
+        WindowsDecoder(zone),
         JsonDecoder(zone),
         AccessDecoder(zone),
         ApacheErrorDecoder(zone),

@@ -110,7 +110,8 @@ class Auto:
     """The decoder of a source whose format is not set; each source has its own, for it learns.
 
     It owns what it has settled on and the runs of lines which that refused, to begin and to decode; nothing
-    else does. An event that begins with `{` is tried as JSON whatever it settled on.
+    else does. An event that begins with `{` is tried as JSON whatever it settled on, which takes Windows
+    events as well.
 
     Args:
         zone: what times without an offset are in.
@@ -121,6 +122,7 @@ class Auto:
     def __init__(self, zone: dt.tzinfo = dt.UTC) -> None:
         self._formats = formats(zone)
         self._json = self._formats["json"]
+        self._objects = (self._json, self._formats["windows"])
         self._text = self._formats[_TEXT]
         self._settled: Decoder | None = None
         self._unframed = _Run()
@@ -146,7 +148,7 @@ class Auto:
     def decode(self, raw: bytes, record_ms: int) -> Event:
         """Decode one event in the settled format, in another that takes it, or as text; never fails."""
         if raw[:1] == b"{" and (event := _try(self._json, raw, record_ms)) is not None:
-            if self._settled is self._json:
+            if self._settled in self._objects:
                 self._undecoded.end()
             elif self._settled is None:
                 self._refuse(self._undecoded, raw)

@@ -10,6 +10,7 @@ import pytest
 from pipeline.decode import FORMATS
 from pipeline.decode.json_object import JsonDecoder
 from pipeline.errors import DecodeError
+from pipeline.event import LogSource
 
 if TYPE_CHECKING:
     from pipeline.event import Event
@@ -300,6 +301,42 @@ def test_a_thousand_levels_are_decoded() -> None:
         assert FORMATS["json"].decode(raw, RECORD_MS).fields["event"] == "m"
     otlp = b'{"severityText":"x","body":' + b'{"arrayValue":{"values":[' * 330 + b"1" + b"]}}" * 330 + b"}"
     assert "event" not in FORMATS["json"].decode(otlp, RECORD_MS).fields
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ({"product": "linux"}, LogSource("linux")),
+        ({"service": "sshd", "category": "auth"}, LogSource(service="sshd", category="auth")),
+        ({"product": "a", "service": "b", "category": "c"}, LogSource("a", "b", "c")),
+    ],
+)
+def test_an_event_may_say_what_log_source_it_is_of(declared: object, expected: LogSource) -> None:
+    for rest in ({"level": "info", "timestamp": ISO}, {"message": "m"}):
+        event = decode({**rest, "logsource": declared})
+        assert event.logsources == (expected,)
+        assert event.fields["logsource"] == declared
+    windows = decode({"EventID": 1, "Channel": "Security", "logsource": declared})
+    assert windows.logsources == (LogSource("windows", "security"), expected)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {},
+        "linux",
+        None,
+        ["linux"],
+        {"product": 1},
+        {"product": None},
+        {"product": "linux", "definition": "x"},
+        {"product": "x" * 65},
+    ],
+    ids=repr,
+)
+def test_what_is_no_log_source_declares_none(declared: object) -> None:
+    assert decode({"level": "info", "logsource": declared}).logsources == ()
+    assert decode({"level": "info", "event": "x"}).logsources == ()
 
 
 def test_the_last_of_duplicate_keys_counts() -> None:

@@ -8,6 +8,7 @@ from pipeline.errors import ConfigError
 RECORD_MS = 1_795_537_450_000
 
 SAMPLES: dict[str, bytes] = {
+    "windows": b'{"Event":{"System":{"EventID":1},"EventData":{"Message":"x"}}}',
     "json": b'{"event":"x","level":"info"}',
     "access": b'192.0.2.7 - - [24/Nov/2026:12:34:56 +0000] "GET / HTTP/1.1" 200 5 "-" "curl"',
     "apache_error": b"[Tue Nov 24 12:34:56 2026] [error] x",
@@ -17,6 +18,9 @@ SAMPLES: dict[str, bytes] = {
     "text": b"something happened",
 }
 MORE: list[tuple[str, bytes]] = [
+    ("windows", b'{"winlog":{"event_id":"1","channel":"Security"}}'),
+    ("windows", b'{"EventID":1,"SourceName":"Service Control Manager"}'),
+    ("json", b'{"EventID":1,"Event":"x"}'),
     ("basic", b"2026-11-24T12:34:56Z ERROR payments: x"),
     ("basic", b"INFO:     Started"),
     ("basic", b"2026-11-24 12:34:56.000 | INFO | a:b:1 - x"),
@@ -109,6 +113,21 @@ def test_auto_looks_at_a_text_source_ever_more_rarely(monkeypatch: pytest.Monkey
         auto.decode(b"prose", RECORD_MS)
     assert len(looks) < 20
     assert max(looks) <= 8
+
+
+@pytest.mark.parametrize("format_", ["windows", "basic", "json"])
+def test_auto_decodes_windows_events_whatever_it_settled_on(format_: str) -> None:
+    event = settled(SAMPLES[format_]).decode(SAMPLES["windows"], RECORD_MS)
+    assert (event.fields["EventID"], event.logsources[0].product) == (1, "windows")
+
+
+def test_an_object_ends_a_run_of_odd_lines_where_objects_were_found() -> None:
+    for name in ("json", "windows"):
+        auto = settled(SAMPLES[name])
+        for _ in range(20):
+            auto.decode(SAMPLES["basic"], RECORD_MS)
+            auto.decode(SAMPLES[name], RECORD_MS)
+        assert auto.settled == name
 
 
 def test_auto_decodes_json_whatever_it_settled_on() -> None:

@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 RECORD_MS = 1_795_537_450_000
 
 LINES = [
+    (
+        "windows",
+        (
+            '{"Event":{"System":{"EventID":{"#text":"04688"},"Level":"2","Channel":"Security"},'
+            '"EventData":{"Data":[{"@Name":"NewProcessName","#text":"C:\\\\a \\"é\\""},{"#text":["x","y"]}]}}'
+            "}"
+        ),
+    ),
+    (
+        "windows",
+        '{"winlog":{"event_id":1,"event_data":{"param1":"a\\"b","Threat Name":"x"}},"message":"m"}',
+    ),
+    (
+        "windows",
+        '{"EventID":1,"SourceName":"Security","Hostname":"h","StringInserts":["a",2],"Severity":"WARN"}',
+    ),
     ("basic", '2026-11-24 12:34:56,000 - a.b - WARN - x "y"\\z\nsecond'),
     ("basic", "n.log 2026-11-24 12:34:56.000 0257 INFO nova.x [req-1 a - -] m"),
     ("basic", "2026-11-24 12:34:56.000 | ERROR | app.main:run:12 - it broke"),
