@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -227,12 +228,12 @@ def test_level_is_looked_for_where_levels_stand(raw: bytes, outcome: bool) -> No
         b'{"trace":"a4044b"}',
         b'{"id":"9f404e"}',
         b'{"t":"12:34:56.404123"}',
-        b'{"f":40}',
-        b'{"f":1404}',
+        b'{"status":40}',
+        b'{"status":1404}',
     ],
 )
 def test_number_within_digits_is_passed_over(raw: bytes) -> None:
-    assert Prefilter([rule_of("r", Item("f", Number(404)))]).candidates([raw]) == {}
+    assert Prefilter([rule_of("r", Item("status", Number(404)))]).candidates([raw]) == {}
 
 
 # --- records and their borders --------------------------------------------------------------------------
@@ -278,7 +279,7 @@ def test_number_that_ends_its_record_belongs_to_it(
     batch: list[bytes], expected: dict[int, frozenset[str]]
 ) -> None:
     """What follows a number is looked at as well: at the end of a record that is the separator."""
-    assert Prefilter([rule_of("r", Item("f", Number(404)))]).candidates(batch) == expected
+    assert Prefilter([rule_of("r", Item("status", Number(404)))]).candidates(batch) == expected
 
 
 @given(
@@ -288,7 +289,7 @@ def test_number_that_ends_its_record_belongs_to_it(
     )
 )
 def test_records_of_a_batch_do_not_touch_each_other(batch: list[bytes]) -> None:
-    rules = [rule_of("r", Item("f", Number(404))), rule_of("s", Item("f", Text(("attack",))))]
+    rules = [rule_of("r", Item("status", Number(404))), rule_of("s", Item("f", Text(("attack",))))]
     prefilter = Prefilter(rules)
     alone = {i: found[0] for i, raw in enumerate(batch) if (found := prefilter.candidates([raw]))}
     assert prefilter.candidates(batch) == alone
@@ -316,3 +317,111 @@ def test_rules_that_share_a_literal_are_all_candidates() -> None:
 @given(st.lists(st.binary(max_size=40), max_size=5))
 def test_any_bytes_are_scanned(batch: list[bytes]) -> None:
     assert_none_is_missed(SHIPPED_PREFILTER, SHIPPED_MATCHERS, batch)
+
+
+# --- what hides is looked through ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (rb'{"f":"\u003cb\u003e"}', {}),
+        (rb'{"f":"\u003cscript"}', {0: frozenset({"s"})}),
+        (rb'{"f":"\u0061ttack <script"}', {0: frozenset({"r", "s"})}),
+        (rb'{"f":"\\u0061ttack"}', {}),
+        ('{"f":"\u212aelvin"}'.encode(), {0: frozenset({"k"})}),
+        (rb"\u0041 is no escape here: kelvin", {0: frozenset({"k"})}),
+        ("\\u0041\u212aelvin".encode(), {0: frozenset({"k", "t"})}),
+    ],
+)
+def test_escape_makes_a_candidate_for_what_it_hides_and_no_more(
+    raw: bytes, expected: dict[int, frozenset[str]]
+) -> None:
+    wanted = {"r": "attack", "s": "<script", "k": "kelvin", "t": "\\u0041k"}
+    prefilter = Prefilter([rule_of(name, Item("f", Text((text,)))) for name, text in wanted.items()])
+    assert prefilter.candidates([raw]) == expected
+    assert prefilter.candidates([b"x", raw, b"y"]) == {i + 1: ids for i, ids in expected.items()}
+
+
+# --- databases that are kept --------------------------------------------------------------------------------
+
+
+class Kept:
+    """A store in memory; counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, bytes] = {}
+        self.saved = 0
+
+    def load(self, key: str) -> bytes | None:
+        return self.data.get(key)
+
+    def save(self, key: str, data: bytes) -> None:
+        self.data[key] = data
+        self.saved += 1
+
+
+ATTACK = [rule_of("r", Item("f", Text(("attack",)))), rule_of("s", Item("g", Text(("defence",))))]
+FOUND = {1: R, 2: frozenset({"s"})}
+BATCH = [b"x", b"an attack", b"a defence"]
+
+
+def test_database_is_compiled_once() -> None:
+    store = Kept()
+    assert Prefilter(ATTACK, store).candidates(BATCH) == FOUND
+    assert Prefilter(ATTACK, store).candidates(BATCH) == FOUND
+    assert store.saved == 1
+
+
+def test_rules_that_look_for_the_same_share_a_database() -> None:
+    store = Kept()
+    Prefilter(ATTACK, store)
+    renamed = [rule_of("q", Item("f", Text(("attack",)))), *ATTACK[1:]]
+    assert Prefilter(renamed, store).candidates(BATCH) == {1: frozenset({"q"}), 2: frozenset({"s"})}
+    assert store.saved == 1
+
+
+def test_other_expressions_are_another_database() -> None:
+    store = Kept()
+    Prefilter(ATTACK, store)
+    assert Prefilter(ATTACK[:1], store).candidates(BATCH) == {1: R}
+    assert Prefilter(list(reversed(ATTACK)), store).candidates(BATCH) == FOUND
+    assert store.saved == len(store.data) == 3
+
+
+@pytest.mark.parametrize("damage", ["empty", "short", "flipped", "noise", "foreign"])
+def test_damaged_database_is_compiled_anew(damage: str) -> None:
+    store, other = Kept(), Kept()
+    Prefilter(ATTACK, store)
+    Prefilter([rule_of("r", Item("f", Text(("elsewhere",)))), ATTACK[1]], other)
+    ((key, data),) = store.data.items()
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    store.data[key] = {
+        "empty": b"",
+        "short": data[: len(data) // 2],
+        "flipped": bytes(flipped),
+        "noise": b"\0" * len(data),
+        "foreign": next(iter(other.data.values())),
+    }[damage]
+    assert Prefilter(ATTACK, store).candidates(BATCH) == FOUND
+    assert store.data == {key: data}
+    assert store.saved == 2
+
+
+def test_database_that_hyperscan_refuses_is_compiled_anew() -> None:
+    store = Kept()
+    Prefilter(ATTACK, store)
+    ((key, data),) = store.data.items()
+    # Made for another version, as its own digest says: the database's header is another.
+    database = bytearray(data[32:])
+    database[4] ^= 0xFF
+    store.data[key] = hashlib.sha256(key.encode() + database).digest() + database
+    assert Prefilter(ATTACK, store).candidates(BATCH) == FOUND
+    assert store.saved == 2
+
+
+def test_without_witnesses_no_database_is_asked_for() -> None:
+    store = Kept()
+    assert Prefilter([rule_of("r", Not(Item("f", Text(("x",)))))], store).always == ("r",)
+    assert store.data == {}

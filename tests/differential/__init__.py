@@ -1,0 +1,1 @@
+"""The differential test: the prefilter and exact evaluation against exact evaluation of every rule."""
