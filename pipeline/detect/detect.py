@@ -6,60 +6,31 @@ is the same detection, and the correlate stage recognises it. Bytes that no rule
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.decode import FORMATS, choose
-from pipeline.detect.prefilter import Prefilter
+from pipeline.decode import FORMATS
+from pipeline.detect.engine import Engines, PythonCalls
+from pipeline.detect.findings import MAX_VALUE_CHARS, Findings
+from pipeline.detect.source import Reader, Source
 from pipeline.detection import Detection, Match, Progress
 from pipeline.errors import DecodeError
-from pipeline.event import LogSource, Partition
-from pipeline.sigma.match import Matcher, compile_rule
 from pipeline.sigma.subject import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from pipeline.decode import Decoder
-    from pipeline.event import Batch, Event
-    from pipeline.sigma.form import Rule
+    from pipeline.detect.engine import Engine
+    from pipeline.detect.prefilter import DatabaseStore
+    from pipeline.event import Batch, Event, Partition
     from pipeline.sigma.ruleset import RuleSet, Target
 
 __all__ = ["Counts", "Detect", "Source"]
 
-_MAX_SAMPLES = 5
-_MAX_SAMPLE_CHARS = 2000
-_MAX_VALUE_CHARS = 256
 _DAY_MS = 86_400_000
 # How far the clock of a host that logs may be ahead of ours.
 _SKEW_MS = 60_000
-_SHOWN = ("service", "host", "environment")
-# Events of a source without a time of their own, and none with one, before the record's time stands for it.
-_MAX_UNTIMED = 16
-
-
-class Source(msgspec.Struct, frozen=True):
-    """What is declared of a source.
-
-    Attributes:
-        format: a decoder's name, or `auto`.
-        logsources: what kinds of log it holds; empty means unknown: rules of every log source apply. Else
-            a rule applies where each part that it sets is declared so.
-        siblings: how many partitions it has.
-        service: the service of events that don't name theirs.
-        zone: of times written without an offset.
-        timed: whether record timestamps are the events' own times, as on Kafka; a file's are not, so that
-            the watermark comes from the events.
-    """
-
-    format: str = "auto"
-    logsources: tuple[LogSource, ...] = ()
-    siblings: int = 1
-    service: str = ""
-    zone: dt.tzinfo = dt.UTC
-    timed: bool = True
 
 
 class Counts(msgspec.Struct):
@@ -88,71 +59,51 @@ class Counts(msgspec.Struct):
     by_rule: dict[str, int] = {}
 
 
-class _Engine:
-    """The rules that apply to one set of log sources, ready to run."""
-
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self.prefilter = Prefilter(rules)
-        self.matchers: dict[str, Matcher] = {r.about.id: compile_rule(r) for r in rules}
-        self.always = self.prefilter.always
-
-
-class _Reader:
-    """What is known of one partition."""
-
-    __slots__ = (
-        "caught_up",
-        "decoder",
-        "engine",
-        "heard_ms",
-        "highest_ms",
-        "offset",
-        "source",
-        "untimed",
-        "untimed_ms",
-    )
-
-    def __init__(self, source: Source, engine: _Engine, now_ms: int) -> None:
-        self.source = source
-        self.engine = engine
-        self.decoder: Decoder = choose(source.format, source.zone)
-        self.offset = 0
-        self.highest_ms = 0
-        self.heard_ms = now_ms
-        self.caught_up = False
-        # While no event has had a time of its own: how many had none, and when the last was read.
-        self.untimed = 0
-        self.untimed_ms = 0
-
-    def known_ms(self, *, settled: bool) -> int:
-        """Return the highest time; where events have none, and enough were seen, when they were read."""
-        if self.highest_ms or not (settled or self.untimed >= _MAX_UNTIMED):
-            return self.highest_ms
-        return self.untimed_ms
-
-
 class Detect:
     """The stage. Times are milliseconds since the epoch.
 
     Attributes:
         counts: what was done.
+        python: what the rules in Python have cost.
     """
 
-    def __init__(self, rules: RuleSet, *, lateness_ms: int, idle_timeout_ms: int) -> None:
+    def __init__(
+        self,
+        rules: RuleSet,
+        *,
+        lateness_ms: int,
+        idle_timeout_ms: int,
+        databases: DatabaseStore | None = None,
+        timer_ns: Callable[[], int] = lambda: 0,
+    ) -> None:
         """Compile what does not depend on the source.
 
         Args:
             rules: all rules.
             lateness_ms: how much an event may come after younger ones.
             idle_timeout_ms: silence after which a partition holds nobody's watermark.
+            databases: keeps compiled databases between runs.
+            timer_ns: a clock that measures rules in Python, in nanoseconds from any point.
         """
-        self._rules = rules
-        self._feeds = rules.feeds()
+        self.counts = Counts()
+        self.python = PythonCalls()
+        self._engines = Engines(rules, calls=self.python, timer_ns=timer_ns, databases=databases)
         self._lateness_ms = lateness_ms
         self._idle_ms = idle_timeout_ms
-        self._engines: dict[frozenset[LogSource], _Engine] = {}
-        self._readers: dict[Partition, _Reader] = {}
-        self.counts = Counts()
+        self._readers: dict[Partition, Reader] = {}
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules that run."""
+        return self._engines.rules
+
+    def prepare(self, rules: RuleSet) -> Engines:
+        """Return other rules, compiled for all that is read now; that may take seconds, in any thread."""
+        return self._engines.like(rules)
+
+    def replace(self, engines: Engines) -> None:
+        """Let prepared rules take over from the next batch on."""
+        self._engines = engines
 
     def open(self, partition: Partition, source: Source, offset: int, now_ms: int) -> Progress:
         """Begin with a partition.
@@ -166,7 +117,8 @@ class Detect:
         Returns:
             The word that this partition is read from here on; it holds the watermark.
         """
-        reader = _Reader(source, self._engine(source.logsources), now_ms)
+        self._engines.of(source.logsources)
+        reader = Reader(source, now_ms)
         reader.offset = offset
         self._readers[partition] = reader
         return self._progress(partition, reader, idle=False)
@@ -175,13 +127,17 @@ class Detect:
         """Let go of a partition that someone else reads now."""
         self._readers.pop(partition, None)
 
+    def engine(self, source: Source) -> Engine:
+        """Return what runs for a source: the rules that may apply to its events."""
+        return self._engines.of(source.logsources)
+
     def applicable(self, source: Source) -> tuple[str, ...]:
-        """Return the ids of the rules that apply to a source."""
-        return tuple(self._engine(source.logsources).matchers)
+        """Return the ids of the rules that may apply to a source's events."""
+        return tuple(self.engine(source).matchers)
 
     def unfiltered(self, source: Source) -> tuple[str, ...]:
         """Return the ids of the rules that must examine every event of a source: each costs a lot."""
-        return self._engine(source.logsources).always
+        return self.engine(source).always
 
     def process(self, batch: Batch, now_ms: int) -> list[Detection | Progress]:
         """Detect in a batch of an open partition.
@@ -208,7 +164,7 @@ class Detect:
             present = values  # type: ignore[assignment]  # none of them is None, as just seen
         counts.events += len(present)
         counts.bytes += sum(map(len, present))
-        found = _Findings(batch.partition)
+        found = Findings(batch.partition)
         latest_ms = self._examine(reader, found, offsets, times, present, now_ms)
         reader.offset = batch.offsets[-1] + 1
         reader.heard_ms = now_ms
@@ -238,31 +194,22 @@ class Detect:
 
     # --- inside ---------------------------------------------------------------------------------------
 
-    def _engine(self, logsources: tuple[LogSource, ...]) -> _Engine:
-        key = frozenset(logsources)
-        engine = self._engines.get(key)
-        if engine is None:
-            wanted = (r for r in self._rules.rules.values() if r.about.id in self._feeds)
-            rules = [r for r in wanted if _applies(r.logsource, key)]
-            engine = self._engines[key] = _Engine(rules)
-        return engine
-
-    def _progress(self, partition: Partition, reader: _Reader, *, idle: bool, ran_ms: int = 0) -> Progress:
+    def _progress(self, partition: Partition, reader: Reader, *, idle: bool, ran_ms: int = 0) -> Progress:
         known = reader.known_ms(settled=idle)
         watermark_ms = max(known - self._lateness_ms + ran_ms, 0) if known else 0
         return Progress(partition, reader.offset, watermark_ms, idle, reader.source.siblings)
 
     def _examine(
         self,
-        reader: _Reader,
-        found: _Findings,
+        reader: Reader,
+        found: Findings,
         offsets: Sequence[int],
         times: Sequence[int],
         values: Sequence[bytes],
         now_ms: int,
     ) -> int:
         """Find the matches of a batch; return the latest time in it that the watermark may follow."""
-        engine = reader.engine
+        engine = self.engine(reader.source)
         candidates = engine.prefilter.candidates(values)
         always = engine.always
         positions: Iterable[int] = range(len(values)) if always else sorted(candidates)
@@ -276,16 +223,19 @@ class Detect:
             if not timed:
                 seen.append(self._time_of(reader, event))
             subject = Subject(event)
+            rules: Iterable[str] = (*candidates.get(i, ()), *always)
+            if (wanted := engine.wanted(event.logsources)) is not None:
+                rules = [r for r in rules if r in wanted]
+            matchers = engine.matchers
             # In an order that every process agrees on: the first rule speaks for all that feed one target.
-            for rule in (*sorted(candidates.get(i, ())), *always):
-                if engine.matchers[rule](subject):
-                    self._found(found, rule, subject, offsets[i])
+            for rule in sorted(r for r in rules if matchers[r](subject)):
+                self._found(found, rule, subject, offsets[i])
         if not timed and values and last != len(values) - 1:
             # The youngest event is nearly always the last: its time stands for those not parsed.
             seen.append(self._time_of(reader, self._decode(reader, values[-1], times[-1], now_ms)))
         return _latest(times if timed else seen, now_ms)
 
-    def _time_of(self, reader: _Reader, event: Event) -> int:
+    def _time_of(self, reader: Reader, event: Event) -> int:
         """Return an event's own time, or 0."""
         if event.timed:
             return event.time_ms
@@ -293,7 +243,7 @@ class Detect:
         reader.untimed_ms = max(reader.untimed_ms, event.time_ms)
         return 0
 
-    def _decode(self, reader: _Reader, raw: bytes, record_ms: int, now_ms: int) -> Event:
+    def _decode(self, reader: Reader, raw: bytes, record_ms: int, now_ms: int) -> Event:
         if not 0 < record_ms <= now_ms + _DAY_MS:
             # A producer may write anything here; what falls back to it must be a time.
             record_ms = now_ms
@@ -308,11 +258,11 @@ class Detect:
             event = msgspec.structs.replace(event, fields={**event.fields, "service": service})
         return event
 
-    def _found(self, found: _Findings, rule: str, subject: Subject, offset: int) -> None:
+    def _found(self, found: Findings, rule: str, subject: Subject, offset: int) -> None:
         counts = self.counts
         counts.matches += 1
         counts.by_rule[rule] = counts.by_rule.get(rule, 0) + 1
-        for target in self._feeds[rule]:
+        for target in self._engines.feeds[rule]:
             group = _group(target, rule, subject)
             if group is None:
                 counts.ungrouped += 1
@@ -322,74 +272,6 @@ class Detect:
                 counts.ungrouped += 1
                 continue
             found.add(target, rule, group, Match(offset, subject.event.time_ms, value), subject)
-
-
-class _Findings:
-    """The matches of one batch, gathered by target and group; an event counts once for each."""
-
-    def __init__(self, partition: Partition) -> None:
-        self._partition = partition
-        self._gathered: dict[tuple[str, tuple[str, ...]], _Gathered] = {}
-
-    def add(self, target: Target, rule: str, group: tuple[str, ...], match: Match, subject: Subject) -> None:
-        key = (target.id, group)
-        gathered = self._gathered.get(key)
-        if gathered is None:
-            fields = {name: texts[0][:_MAX_VALUE_CHARS] for name in _SHOWN if (texts := subject.texts(name))}
-            gathered = self._gathered[key] = _Gathered(target.hash, rule, fields)
-        elif gathered.matches[-1].offset == match.offset:
-            # Another rule of the same correlation has found it already.
-            return
-        gathered.matches.append(match)
-        gathered.samples.append((match.offset, subject.event.text[:_MAX_SAMPLE_CHARS]))
-        if len(gathered.samples) > 2 * _MAX_SAMPLES:
-            # The first few and the last few: what began it, and how it stands.
-            del gathered.samples[_MAX_SAMPLES]
-
-    def detections(self) -> list[Detection]:
-        return [
-            Detection(
-                target=target,
-                rule_hash=gathered.rule_hash,
-                rule=gathered.rule,
-                group=group,
-                partition=self._partition,
-                matches=tuple(gathered.matches),
-                samples=tuple(gathered.samples),
-                fields=gathered.fields,
-            )
-            for (target, group), gathered in self._gathered.items()
-        ]
-
-
-class _Gathered:
-    """What one batch holds for one target and group; `rule` is the one that matched first."""
-
-    __slots__ = ("fields", "matches", "rule", "rule_hash", "samples")
-
-    def __init__(self, rule_hash: str, rule: str, fields: dict[str, str]) -> None:
-        self.rule_hash = rule_hash
-        self.rule = rule
-        self.fields = fields
-        self.matches: list[Match] = []
-        self.samples: list[tuple[int, str]] = []
-
-
-def _applies(rule: LogSource, declared: frozenset[LogSource]) -> bool:
-    """Say whether a rule's log source is among those declared; where none is, anything may be."""
-    if not declared:
-        return True
-    return any(
-        all(
-            not wanted or wanted.lower() == has.lower()
-            for wanted, has in (
-                (rule.product, source.product),
-                (rule.service, source.service),
-                (rule.category, source.category),
-            )
-        )
-        for source in declared
-    )
 
 
 def _latest(times: Sequence[int], now_ms: int) -> int:
@@ -409,7 +291,7 @@ def _group(target: Target, rule: str, subject: Subject) -> tuple[str, ...] | Non
         texts = subject.texts(name)
         if not texts and not target.optional:
             return None
-        values.append(texts[0][:_MAX_VALUE_CHARS] if texts else "")
+        values.append(texts[0][:MAX_VALUE_CHARS] if texts else "")
     return tuple(values)
 
 
@@ -419,6 +301,6 @@ def _value(target: Target, subject: Subject) -> str | None:
     texts = [subject.texts(name) for name in target.fields]
     if not all(texts):
         return None
-    values = [t[0][:_MAX_VALUE_CHARS] for t in texts]
+    values = [t[0][:MAX_VALUE_CHARS] for t in texts]
     # The lengths keep ("a b", "c") and ("a", "b c") apart, whatever stands between.
     return values[0] if len(values) == 1 else "".join(f"{len(v)}:{v}" for v in values)

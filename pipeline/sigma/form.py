@@ -15,6 +15,7 @@ import msgspec
 from pipeline.event import LogSource
 
 __all__ = [
+    "LEVELS",
     "About",
     "And",
     "Compare",
@@ -38,6 +39,9 @@ __all__ = [
     "Truth",
     "Wild",
 ]
+
+LEVELS = ("informational", "low", "medium", "high", "critical")
+"""How grave a rule's match is (Sigma specification 2.1.0, "Level")."""
 
 
 class Wild(enum.Enum):

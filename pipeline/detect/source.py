@@ -1,0 +1,74 @@
+"""Sources: what is declared of one, and what is known of each of its partitions while it is read."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline.decode import choose
+from pipeline.event import LogSource
+
+if TYPE_CHECKING:
+    from pipeline.decode import Decoder
+
+__all__ = ["Reader", "Source"]
+
+# Events of a source without a time of their own, and none with one, before the record's time stands for it.
+_MAX_UNTIMED = 16
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What is declared of a source.
+
+    Attributes:
+        format: a decoder's name, or `auto`.
+        logsources: what kinds of log it holds; empty means unknown: rules of every log source apply, unless
+            an event says which it is of. Else a rule applies where each part that it sets is declared so; one
+            that declares a product only leaves service and category to events that say them.
+        siblings: how many partitions it has.
+        service: the service of events that don't name theirs.
+        zone: of times written without an offset.
+        timed: whether record timestamps are the events' own times, as on Kafka; a file's are not, so that
+            the watermark comes from the events.
+    """
+
+    format: str = "auto"
+    logsources: tuple[LogSource, ...] = ()
+    siblings: int = 1
+    service: str = ""
+    zone: dt.tzinfo = dt.UTC
+    timed: bool = True
+
+
+class Reader:
+    """What is known of one partition."""
+
+    __slots__ = (
+        "caught_up",
+        "decoder",
+        "heard_ms",
+        "highest_ms",
+        "offset",
+        "source",
+        "untimed",
+        "untimed_ms",
+    )
+
+    def __init__(self, source: Source, now_ms: int) -> None:
+        self.source = source
+        self.decoder: Decoder = choose(source.format, source.zone)
+        self.offset = 0
+        self.highest_ms = 0
+        self.heard_ms = now_ms
+        self.caught_up = False
+        # While no event has had a time of its own: how many had none, and when the last was read.
+        self.untimed = 0
+        self.untimed_ms = 0
+
+    def known_ms(self, *, settled: bool) -> int:
+        """Return the highest time; where events have none, and enough were seen, when they were read."""
+        if self.highest_ms or not (settled or self.untimed >= _MAX_UNTIMED):
+            return self.highest_ms
+        return self.untimed_ms
