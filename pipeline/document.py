@@ -6,7 +6,7 @@ answers "which line is `route.routes[1].group_by` on?".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
@@ -15,14 +15,21 @@ from pipeline.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Document", "Key", "documents", "shown"]
+__all__ = ["Document", "Key", "Place", "documents", "shown"]
 
 Key = str | int
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+class Place(NamedTuple):
+    """A place in a text: its line, and the column within it in characters, both counted from 1."""
+
+    line: int
+    column: int
+
+
 class Document:
-    """One YAML document: its value, and the line of each part of it.
+    """One YAML document: its value, and the place of each part of it.
 
     Attributes:
         file: the name to show in errors.
@@ -36,14 +43,18 @@ class Document:
 
     def line(self, *path: Key) -> int:
         """Return the line (from 1) of the value at `path`, or of its nearest ancestor that exists."""
+        return self.place(*path).line
+
+    def place(self, *path: Key) -> Place:
+        """Return the place of the key or element at `path`, or of its nearest ancestor that exists."""
         node = self._root
-        line = node.start_mark.line + 1
+        mark = node.start_mark
         for key in path:
             found = _child(node, key)
             if found is None:
                 break
-            line, node = found
-        return line
+            mark, node = found
+        return Place(mark.line + 1, mark.column + 1)
 
     def error(self, message: str, *path: Key) -> ConfigError:
         """Return (not raise) an error that points at `path`."""
@@ -92,14 +103,14 @@ def documents(text: str, file: str) -> Iterator[Document]:
         raise ConfigError("not valid YAML: nested too deeply", file=file) from error
 
 
-def _child(node: yaml.Node, key: Key) -> tuple[int, yaml.Node] | None:
+def _child(node: yaml.Node, key: Key) -> tuple[yaml.Mark, yaml.Node] | None:
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             if name.value == str(key):
-                return name.start_mark.line + 1, value
+                return name.start_mark, value
     elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
         value = node.value[key]
-        return value.start_mark.line + 1, value
+        return value.start_mark, value
     return None
 
 

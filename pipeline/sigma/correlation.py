@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sigma.correlations import SigmaCorrelationRule
+from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 
-from pipeline.errors import nearest
+from pipeline.errors import RuleError, nearest
 from pipeline.sigma.form import Correlation, CorrelationType
-from pipeline.sigma.heading import about, fault, place
+from pipeline.sigma.heading import about, extended, fault, place
+from pipeline.sigma.options import NO_OPTIONS, Options
+from pipeline.sigma.processing import apply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +29,13 @@ _KEYS = ("type", "rules", "group-by", "timespan", "condition", "aliases", "gener
 _BOUNDS = ("eq", "neq", "gt", "gte", "lt", "lte")
 
 
-def read_correlation(
-    document: Document, data: dict[str, Any]
-) -> Correlation:  # Any: a YAML document's values
+def read_correlation(document: Document, data: dict[str, Any], options: Options = NO_OPTIONS) -> Correlation:
     """Read one correlation. Its references stay as written.
+
+    Args:
+        document: where it stands.
+        data: the rule. (Any: a YAML document's values.)
+        options: a processing pipeline renames its fields as it does those of rules.
 
     Raises:
         RuleError: it can't be used.
@@ -47,6 +52,14 @@ def read_correlation(
     # A stand-in that pySigma takes for what has been read already.
     stand_in = {"gte": 1, **({"field": list(fields)} if fields else {})}
     rule = _checked(document, {**data, "correlation": {**body, "condition": stand_in}})
+    if options.processing is not None:
+        try:
+            apply(options.processing, rule)
+        except RuleError as error:
+            raise fault(document, error.message, "correlation") from error
+        fields = _fields(rule)
+        if options.processing_digest:
+            heading = extended(heading, options.processing_digest)
     return Correlation(
         about=heading,
         type=kind,
@@ -81,6 +94,11 @@ def _checked(document: Document, data: dict[str, Any]) -> SigmaCorrelationRule:
         path = ("correlation", inner) if inner else (place(data, first, "correlation"),)
         raise fault(document, str(first), *path)
     return rule
+
+
+def _fields(rule: SigmaCorrelationRule) -> tuple[str, ...]:
+    counted = rule.condition.fieldref if isinstance(rule.condition, SigmaCorrelationCondition) else None
+    return (counted,) if isinstance(counted, str) else tuple(counted or ())
 
 
 def _references(document: Document, body: dict[str, Any]) -> tuple[str, ...]:

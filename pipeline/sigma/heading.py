@@ -7,20 +7,23 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
+from sigma.exceptions import SigmaError
+from sigma.rule import SigmaRule
+from sigma.rule.base import check_alias_expansion
 
 from pipeline.document import shown
 from pipeline.errors import RuleError, nearest
-from pipeline.sigma.form import About
+from pipeline.sigma.form import LEVELS, About
 
 if TYPE_CHECKING:
-    from sigma.exceptions import SigmaError
-
     from pipeline.document import Document, Key
 
-__all__ = ["about", "fault", "place", "refuse_odd_keys"]
+__all__ = ["about", "extended", "fault", "place", "refuse_odd_content", "sigma_rule"]
 
-_LEVELS = ("informational", "low", "medium", "high", "critical")
 _MAX_TEXT = 2000
+_DEEPEST = 60
+_STAND_IN = {"selection": {"field": "value"}, "condition": "selection"}
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -37,11 +40,24 @@ def place(data: dict[str, Any], error: SigmaError, default: str) -> str:  # Any:
     return next((key for key in data if key == name or f" {key} " in words), default)
 
 
-def refuse_odd_keys(document: Document) -> None:
-    """Raise when a key of the document is no text, as `5`, `on` and `null` are none in YAML."""
+def refuse_odd_content(document: Document) -> None:
+    """Raise when a document is no mapping, or holds what no rule does.
+
+    Raises:
+        RuleError: a key is no text, as `5`, `on` and `null` are none in YAML; it nests too deeply; or its
+            aliases stand for more than anyone has written.
+    """
+    if not isinstance(document.data, dict):
+        raise fault(document, "a rule is a mapping with title, logsource and detection")
+    try:
+        check_alias_expansion(document.data)
+    except SigmaError as error:
+        raise fault(document, str(error)) from error
     waiting: list[tuple[object, tuple[Key, ...]]] = [(document.data, ())]
     while waiting:
         value, path = waiting.pop()
+        if len(path) > _DEEPEST:
+            raise fault(document, f"nested too deeply; {_DEEPEST} levels are possible", *path)
         if isinstance(value, dict):
             for key, inner in value.items():
                 if not isinstance(key, str):
@@ -71,8 +87,8 @@ def about(document: Document, data: dict[str, Any], meaning: object) -> About:  
     if data.get("id") and _UUID.fullmatch(data["id"]) is None:
         raise fault(document, f"the id is no UUID: {data['id']!r}", "id")
     level = data.get("level", "medium")
-    if level not in _LEVELS:
-        raise fault(document, f"no such level: {level!r}; {nearest(str(level), _LEVELS)}", "level")
+    if level not in LEVELS:
+        raise fault(document, f"no such level: {level!r}; {nearest(str(level), LEVELS)}", "level")
     digest = hashlib.sha256(msgspec.json.encode(meaning, order="deterministic")).hexdigest()[:16]
     return About(
         id=data.get("id") or data.get("name") or f"{title.strip()}-{digest}",
@@ -88,6 +104,47 @@ def about(document: Document, data: dict[str, Any], meaning: object) -> About:  
         file=document.file,
         line=document.line(),
     )
+
+
+def extended(about: About, *more: str) -> About:
+    """Return the same with a hash over more of what decides what is found; and its id, if made of it."""
+    if not more:
+        return about
+    digest = hashlib.sha256("\n".join((about.hash, *more)).encode()).hexdigest()[:16]
+    own = f"{about.title}-{about.hash}"
+    new_id = f"{about.title}-{digest}" if about.id == own else about.id
+    return replace(about, id=new_id, hash=digest)
+
+
+def sigma_rule(document: Document, data: dict[str, Any], kind: str) -> SigmaRule:  # Any: as above
+    """Return pySigma's rule with this heading and log source, for what it validates and its pipelines.
+
+    Args:
+        document: where it stands.
+        data: the rule, or filter.
+        kind: the key of what it finds, `detection` or `filter`. A stand-in takes its place, since what is
+            found is read without pySigma.
+
+    Raises:
+        RuleError: something in the heading is not what it must be.
+    """
+    heading = {key: value for key, value in data.items() if key != kind}
+    if isinstance(heading.get("related"), list):
+        heading["related"] = [_related(item) for item in heading["related"]]
+    try:
+        rule = SigmaRule.from_dict({**heading, "detection": _STAND_IN}, collect_errors=True)
+    except SigmaError as error:
+        raise fault(document, str(error)) from error
+    if rule.errors:
+        raise fault(document, str(rule.errors[0]), place(data, rule.errors[0], kind))
+    return rule
+
+
+def _related(item: object) -> object:
+    # The first specification's word, in thousands of rules.
+    if isinstance(item, dict) and item.get("type") == "obsoletes":
+        return {**item, "type": "obsolete"}
+    return item
 
 
 def _strings(value: object) -> tuple[str, ...]:

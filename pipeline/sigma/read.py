@@ -1,337 +1,233 @@
-"""Rule text → our own form. pySigma reads and validates; every error is given its file and line.
+"""Rule text → our own form: detections, correlations and filters, each error with its file, line and path.
 
-What a modifier means has been settled by pySigma in the values it returns; this module only renames them
-into `pipeline.sigma.form`, reads what pySigma does not (operators in capitals), and refuses, with the place,
-what is not evaluated.
+What values, modifiers and conditions mean is decided here and in the modules that this one calls. pySigma
+validates what a rule says about itself, and runs the processing pipelines of the configuration.
 """
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import re2
-from sigma.conditions import (
-    ConditionAND,
-    ConditionFieldEqualsValueExpression,
-    ConditionNOT,
-    ConditionOR,
-    ConditionValueExpression,
-)
-from sigma.exceptions import SigmaError
-from sigma.rule import SigmaDetectionItem, SigmaRule
-from sigma.types import (
-    CompareOperators,
-    SigmaBool,
-    SigmaCasedString,
-    SigmaCIDRExpression,
-    SigmaCompareExpression,
-    SigmaExists,
-    SigmaFieldReference,
-    SigmaNull,
-    SigmaNumber,
-    SigmaRegularExpression,
-    SigmaRegularExpressionFlag,
-    SigmaString,
-    SpecialChars,
-)
+import msgspec
 
 from pipeline.document import documents
-from pipeline.errors import ConfigError, RuleError, nearest
+from pipeline.errors import ConfigError, RuleError
 from pipeline.event import LogSource
+from pipeline.sigma.collection import collected
+from pipeline.sigma.conditions import parse
 from pipeline.sigma.correlation import read_correlation
-from pipeline.sigma.form import (
-    And,
-    Compare,
-    Correlation,
-    Exists,
-    FieldRef,
-    Item,
-    Network,
-    Node,
-    Not,
-    Null,
-    Number,
-    Or,
-    Pattern,
-    Rule,
-    Test,
-    Text,
-    Truth,
-    Wild,
-)
-from pipeline.sigma.heading import about, fault, place, refuse_odd_keys
+from pipeline.sigma.form import And, Correlation, Filter, Node, Or, Rule
+from pipeline.sigma.heading import about, extended, fault, sigma_rule
+from pipeline.sigma.modifiers import MODIFIERS
+from pipeline.sigma.options import NO_OPTIONS, Options
+from pipeline.sigma.placeholders import Fillings
+from pipeline.sigma.processing import processed
+from pipeline.sigma.search import named, read_search, resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Mapping
 
     from pipeline.document import Document, Key
 
-__all__ = ["MODIFIERS", "read"]
+__all__ = ["MODIFIERS", "read", "read_each"]
 
-MODIFIERS = frozenset(
-    [
-        *("contains", "startswith", "endswith", "all", "cased", "exists", "cidr", "fieldref"),
-        *("re", "i", "ignorecase", "m", "multiline", "s", "dotall"),
-        *("lt", "lte", "gt", "gte"),
-    ]
-)
-"""The modifiers that are evaluated."""
-
-_OPERATORS: dict[CompareOperators, Literal["lt", "lte", "gt", "gte"]] = {
-    CompareOperators.LT: "lt",
-    CompareOperators.LTE: "lte",
-    CompareOperators.GT: "gt",
-    CompareOperators.GTE: "gte",
-}
-_FLAGS = {
-    SigmaRegularExpressionFlag.IGNORECASE: "i",
-    SigmaRegularExpressionFlag.MULTILINE: "m",
-    SigmaRegularExpressionFlag.DOTALL: "s",
-}
-_WILDCARDS = {SpecialChars.WILDCARD_MULTI: Wild.ANY, SpecialChars.WILDCARD_SINGLE: Wild.ONE}
-_WORD = re.compile(r"[^\s()|]+")
-_WORDS = frozenset({"and", "or", "not", "of", "all", "any", "them"})
-_LONG_FLAGS = {"i": "ignorecase", "m": "multiline", "s": "dotall"}
+_KINDS = ("detection", "correlation", "filter")
 
 
-def read(text: str, file: str) -> list[Rule | Correlation]:
+def read(text: str, file: str, options: Options = NO_OPTIONS) -> list[Rule | Correlation | Filter]:
     """Read all rules of a file's text.
 
     Args:
-        text: one or more YAML documents, each a detection or a correlation.
+        text: one or more YAML documents, each a detection, a correlation or a filter.
         file: the name to show in errors.
+        options: the values of placeholders, and a processing pipeline.
 
     Returns:
-        The rules in their order. A correlation's references are as written; `RuleSet` resolves them.
+        The rules in their order. References are as written; `RuleSet` resolves them.
 
     Raises:
         RuleError: a rule can't be used; it names file, line and path.
     """
-    try:
-        parsed = list(documents(text, file))
-    except ConfigError as error:
-        raise RuleError(error.message, file=error.file, line=error.line, path=error.path) from error
-    rules: list[Rule | Correlation] = []
-    for document in parsed:
-        if document.data is None:
-            continue
-        if not isinstance(document.data, dict):
-            raise fault(document, "a rule is a mapping with title, logsource and detection")
-        refuse_odd_keys(document)
-        data = cast("dict[str, Any]", document.data)
-        if "correlation" in data:
-            rules.append(read_correlation(document, data))
-        elif "detection" in data:
-            rules.append(_rule(document, data))
-        else:
-            raise fault(document, _neither(data))
+    rules: list[Rule | Correlation | Filter] = []
+    for rule in read_each(text, file, options):
+        if isinstance(rule, RuleError):
+            raise rule
+        rules.append(rule)
     return rules
 
 
+def read_each(
+    text: str, file: str, options: Options = NO_OPTIONS
+) -> Iterator[Rule | Correlation | Filter | RuleError]:
+    """Yield each rule of a file's text, or what is wrong with it, so that one does not hide the others.
+
+    Args:
+        text: as of `read`.
+        file: as of `read`.
+        options: as of `read`.
+
+    Yields:
+        Rules in their order, errors in the places of those that can't be used. What follows text that is no
+        YAML can't be told apart any more: its error is the last.
+    """
+    try:
+        for document in collected(documents(text, file)):
+            yield document if isinstance(document, RuleError) else _rule_or_error(document, options)
+    except ConfigError as error:
+        yield RuleError(error.message, file=error.file, line=error.line, path=error.path)
+
+
+def _rule_or_error(document: Document, options: Options) -> Rule | Correlation | Filter | RuleError:
+    data = cast("dict[str, Any]", document.data)  # Any: a YAML document's values
+    try:
+        match [kind for kind in _KINDS if kind in data]:
+            case ["detection"]:
+                return _rule(document, data, options)
+            case ["correlation"]:
+                return read_correlation(document, data, options)
+            case ["filter"]:
+                return _filter(document, data, options)
+            case [first, second, *_]:
+                return fault(
+                    document, f"it is either a {first} or a {second}; separate them by `---`", second
+                )
+            case _:
+                return fault(document, _neither(data))
+    except RuleError as error:
+        return error
+
+
 def _neither(data: dict[str, Any]) -> str:
-    for wanted in ("detection", "correlation"):
+    for wanted in _KINDS:
         if close := get_close_matches(wanted, data, n=1):
             return f"neither `detection` nor `correlation` is here; is {close[0]!r} meant to be {wanted!r}?"
-    return "neither `detection` nor `correlation` is here"
+    return "neither `detection` nor `correlation` is here, nor `filter`"
 
 
-def _rule(document: Document, data: dict[str, Any]) -> Rule:
+def _rule(document: Document, data: dict[str, Any], options: Options) -> Rule:
     detection = data["detection"]
     if not isinstance(detection, dict):
         raise fault(document, "a detection is a mapping of search identifiers and a condition", "detection")
     heading = about(document, data, {"d": detection, "l": data.get("logsource")})
-    for item, path in _items(detection, ("detection",)):
-        _check_item(document, *item, path)
-    conditions = _conditions(document, detection)
-    try:
-        rule = SigmaRule.from_dict(
-            {**data, "detection": {**detection, "condition": [text for text, _ in conditions]}},
-            collect_errors=True,
-        )
-    except SigmaError as error:
-        raise fault(document, str(error), "detection") from error
-    if rule.errors:
-        raise fault(document, str(rule.errors[0]), place(data, rule.errors[0], "detection"))
-    nodes: list[Node] = []
-    for condition, (_, path) in zip(rule.detection.parsed_condition, conditions, strict=True):
+    logsource, condition, more = _read_body(document, data, "detection", options)
+    return Rule(about=extended(heading, *more), logsource=logsource, condition=condition)
+
+
+def _filter(document: Document, data: dict[str, Any], options: Options) -> Filter:
+    body = data["filter"]
+    if not isinstance(body, dict):
+        raise fault(document, "a filter is a mapping of rules, search identifiers and a condition", "filter")
+    if "logsource" not in data:
+        raise fault(document, "a filter needs a logsource, which contains those of its rules", "filter")
+    # Which rules it is for is no part of what it finds in them.
+    content = {key: value for key, value in body.items() if key != "rules"}
+    heading = about(document, data, {"f": content, "l": data.get("logsource")})
+    rules = _filtered_rules(document, body)
+    if isinstance(body.get("condition"), list):
+        raise fault(document, "a filter has one condition, no list of them", "filter", "condition")
+    logsource, condition, more = _read_body(document, data, "filter", options)
+    return Filter(about=extended(heading, *more), logsource=logsource, rules=rules, condition=condition)
+
+
+def _filtered_rules(document: Document, body: dict[str, Any]) -> tuple[str, ...]:
+    if "rules" not in body:
+        raise fault(document, "a filter needs `rules`: their ids or names in a list, or `any`", "filter")
+    written = body["rules"]
+    if isinstance(written, str):
+        return () if written.lower() == "any" else (written,)
+    if not isinstance(written, list):
+        message = f"`rules` are ids or names in a list, or `any`; not {written!r}"
+        raise fault(document, message, "filter", "rules")
+    for position, reference in enumerate(written):
+        if not isinstance(reference, str):
+            message = f"a rule is named by its id or name, not by {reference!r}"
+            raise fault(document, message, "filter", "rules", position)
+    return tuple(written)
+
+
+# --- what a rule or a filter finds --------------------------------------------------------------------------
+
+
+def _read_body(
+    document: Document, data: dict[str, Any], kind: str, options: Options
+) -> tuple[LogSource, Node, list[str]]:
+    """Return the log source, the condition as a tree, and what else than the text decides what is found."""
+    body = data[kind]
+    fillings = Fillings(options.placeholders)
+    searches = {
+        name: read_search(document, value, (kind, name), fillings)
+        for name, value in body.items()
+        if not _is_reserved(kind, name, value)
+    }
+    conditions = _conditions(document, body, kind)
+    rule = sigma_rule(document, data, kind)
+    written = frozenset(searches)
+    if options.processing is not None:
+        _nodes(document, conditions, dict.fromkeys(searches, And(())))
         try:
-            nodes.append(_node(document, condition.parsed))
-        except SigmaError as error:
-            raise fault(document, str(error), *path) from error
+            searches, texts = processed(rule, searches, [text for text, _ in conditions], options.processing)
+        except RuleError as error:
+            raise fault(document, error.message, kind) from error
+        conditions = [(text, path) for text, (_, path) in zip(texts, conditions, strict=True)]
+    found: dict[str, Node | None] = {}
+    for name, search in searches.items():
+        node = resolved(document, search, fillings)
+        # An identifier that a pipeline has added is none that the rule's readers know.
+        found[name] = node if node is None or name not in written else named(node, name)
+    nodes = _nodes(document, conditions, found)
+    if not nodes:
+        raise fault(document, "the processing pipeline has dropped all that the condition asks for", kind)
     source = rule.logsource
-    return Rule(
-        about=heading,
-        logsource=LogSource(source.product or "", source.service or "", source.category or ""),
-        condition=nodes[0] if len(nodes) == 1 else Or(tuple(nodes)),
+    return (
+        LogSource(source.product or "", source.service or "", source.category or ""),
+        nodes[0] if len(nodes) == 1 else Or(tuple(nodes)),
+        _beyond_the_text(options, fillings),
     )
 
 
-# --- items: checked one by one, for pySigma's errors about them don't say where ------------------------
+def _is_reserved(kind: str, name: str, value: object) -> bool:
+    if name == "timeframe":  # of counts, which are correlations now
+        return not isinstance(value, dict | list)
+    return name == "condition" or (kind == "filter" and name == "rules")
 
 
-def _items(value: object, path: tuple[Key, ...]) -> Iterator[tuple[tuple[str, object], tuple[Key, ...]]]:
-    """Yield each (name with modifiers, value) of a detection, and where it stands."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            here = (*path, key)
-            if len(path) > 1:
-                yield (key, inner), here
-            elif key not in ("condition", "timeframe"):
-                yield from _items(inner, here)
-    elif isinstance(value, list) and value:
-        for index, inner in enumerate(value):
-            yield from _items(inner, (*path, index))
-    else:
-        yield ("", value), path
+def _beyond_the_text(options: Options, fillings: Fillings) -> list[str]:
+    more = []
+    if options.processing is not None and options.processing_digest:
+        more.append(options.processing_digest)
+    if fillings.used:
+        more.append(msgspec.json.encode(fillings.used, order="deterministic").decode())
+    return more
 
 
-def _check_item(document: Document, name: str, value: object, path: tuple[Key, ...]) -> None:
-    field, *modifiers = name.split("|")
-    for modifier in modifiers:
-        if modifier not in MODIFIERS:
-            hint = nearest(modifier, MODIFIERS)
-            raise fault(document, f"modifier {modifier!r} is not known here; {hint}", *path)
-    if value == []:
-        raise fault(document, "an empty list matches nothing", *path)
-    if "re" in modifiers:
-        _check_regexes(document, modifiers, value, path)
-    try:
-        item = SigmaDetectionItem.from_mapping(name, cast("Any", value))
-    except SigmaError as error:
-        message = str(error)
-        if "incompatible to value type" in message:  # pySigma names its classes, not what was written
-            message = f"{value!r} is of no type that |{'|'.join(modifiers)} works on"
-        raise fault(document, message, *path) from error
-    if not field:
-        for part in item.value:
-            if not isinstance(part, SigmaString | SigmaNumber | SigmaBool | SigmaRegularExpression):
-                raise fault(document, "a keyword is a text, a number or a regular expression", *path)
-
-
-def _sources(value: object, path: tuple[Key, ...]) -> Iterator[tuple[str, tuple[Key, ...]]]:
-    if isinstance(value, str):
-        yield value, path
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _sources(inner, (*path, index))
-
-
-def _check_regexes(document: Document, modifiers: list[str], value: object, path: tuple[Key, ...]) -> None:
-    if not {"startswith", "endswith"}.isdisjoint(modifiers):
-        raise fault(document, "anchor a regular expression with ^ and $ instead", *path)
-    flags = "".join(f for f in "ims" if not {f, _LONG_FLAGS[f]}.isdisjoint(modifiers))
-    options = re2.Options()
-    options.log_errors = False
-    for source, at in _sources(value, path):
-        try:
-            re2.compile(_flagged(source, flags), options)
-        except re2.error as error:
-            reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
-            message = f"the regular expression {source!r} can't be matched in linear time (RE2): {reason}"
-            raise fault(document, message, *at) from error
-
-
-def _flagged(source: str, flags: str) -> str:
-    return f"(?{flags}){source}" if flags else source
-
-
-# --- conditions ---------------------------------------------------------------------------------------
-
-
-def _conditions(document: Document, detection: dict[str, Any]) -> list[tuple[str, tuple[Key, ...]]]:
-    """Return each condition as pySigma reads it, and where it stands; several are alternatives."""
-    path = ("detection", "condition")
-    if "condition" not in detection:
-        raise fault(document, "the detection has no `condition`", "detection")
-    written = detection["condition"]
-    listed = written if isinstance(written, list) else [written]
-    places = [(*path, i) for i in range(len(listed))] if isinstance(written, list) else [path]
-    if not listed:
+def _conditions(document: Document, body: dict[str, Any], kind: str) -> list[tuple[str, tuple[Key, ...]]]:
+    """Return each condition, and where it stands; several are alternatives."""
+    path = (kind, "condition")
+    if "condition" not in body:
+        raise fault(document, f"the {kind} has no `condition`", kind)
+    written = body["condition"]
+    if written == []:
         raise fault(document, "the condition is empty", *path)
-    return [(_condition(document, c, detection, at), at) for c, at in zip(listed, places, strict=True)]
+    conditions: list[tuple[str, tuple[Key, ...]]] = []
+    for position, text in enumerate(written if isinstance(written, list) else [written]):
+        at = (*path, position) if isinstance(written, list) else path
+        if not isinstance(text, str) or not text.strip():
+            message = f"a condition is a text such as `selection and not filter`, not {text!r}"
+            raise fault(document, message, *at)
+        conditions.append((text, at))
+    return conditions
 
 
-def _condition(document: Document, written: object, detection: dict[str, Any], path: tuple[Key, ...]) -> str:
-    if not isinstance(written, str) or not written.strip():
-        raise fault(
-            document, f"a condition is a text such as `selection and not filter`, not {written!r}", *path
-        )
-    if "|" in written:
-        raise fault(document, "Sigma has no pipes any more; write a correlation to count events", *path)
-    identifiers = detection.keys() - {"condition", "timeframe"}
-
-    def word(match: re.Match[str]) -> str:
-        text = match.group()
-        if text in identifiers or "*" in text or text == "1":
-            return text
-        if text.lower() in _WORDS:
-            return text.lower()
-        if text.isdigit():
-            raise fault(document, f"there is `1 of`, `any of` and `all of`, but no `{text} of`", *path)
-        hint = nearest(text, identifiers) if identifiers else "there is none"
-        raise fault(document, f"no search identifier {text!r}; {hint}", *path)
-
-    return _WORD.sub(word, written)
-
-
-def _node(document: Document, parsed: Any) -> Node:  # Any: pySigma's tree is a loose union
-    match parsed:
-        case ConditionAND():
-            return And(tuple(_node(document, a) for a in parsed.args))
-        case ConditionOR():
-            return Or(tuple(_node(document, a) for a in parsed.args))
-        case ConditionNOT():
-            return Not(_node(document, parsed.args[0]))
-        case ConditionFieldEqualsValueExpression():
-            return Item(parsed.field, _test(document, parsed.value))
-        case ConditionValueExpression():
-            return Item(None, _test(document, parsed.value))
-        case _:
-            raise fault(document, f"can't evaluate {type(parsed).__name__}", "detection", "condition")
-
-
-# --- values -------------------------------------------------------------------------------------------
-
-
-def _test(document: Document, value: Any) -> Test:  # Any: of pySigma's types each has attributes of its own
-    for kind, made in _TESTS.items():
-        if isinstance(value, kind):
-            return made(value)
-    raise fault(document, f"can't evaluate a value of type {type(value).__name__}", "detection")
-
-
-def _parts(value: SigmaString) -> tuple[str | Wild, ...]:
-    return tuple(p if isinstance(p, str) else _WILDCARDS[cast("SpecialChars", p)] for p in value.s)
-
-
-def _pattern(value: SigmaRegularExpression) -> Pattern:
-    return Pattern(_flagged(str(value.regexp), "".join(sorted(_FLAGS[f] for f in value.flags))))
-
-
-def _reference(value: SigmaFieldReference) -> FieldRef:
-    match value.starts_with, value.ends_with:
-        case True, True:
-            return FieldRef(value.field, "contains")
-        case True, False:
-            return FieldRef(value.field, "startswith")
-        case False, True:
-            return FieldRef(value.field, "endswith")
-        case _:
-            return FieldRef(value.field)
-
-
-# What is evaluated, first match first: a cased string is a string as well.
-_TESTS: dict[type, Callable[[Any], Test]] = {
-    SigmaCasedString: lambda v: Text(_parts(v), cased=True),
-    SigmaString: lambda v: Text(_parts(v)),
-    SigmaNumber: lambda v: Number(v.number),
-    SigmaBool: lambda v: Truth(v.boolean),
-    SigmaNull: lambda _: Null(),
-    SigmaExists: lambda v: Exists(v.exists),
-    SigmaRegularExpression: _pattern,
-    SigmaCIDRExpression: lambda v: Network(str(v.network)),
-    SigmaCompareExpression: lambda v: Compare(_OPERATORS[v.op], v.number.number),
-    SigmaFieldReference: _reference,
-}
+def _nodes(
+    document: Document, conditions: list[tuple[str, tuple[Key, ...]]], searches: Mapping[str, Node | None]
+) -> list[Node]:
+    nodes = []
+    for text, path in conditions:
+        try:
+            node = parse(text, searches)
+        except RuleError as error:
+            raise fault(document, error.message, *path) from error
+        if node is not None:
+            nodes.append(node)
+    return nodes

@@ -1,7 +1,8 @@
 """A set of rules as a whole: references resolved, and what each rule leads to.
 
 A plain rule raises its own alert, unless a correlation counts it and does not ask for `generate`. What
-raises an alert is a `Target`: that is what detections are keyed by.
+raises an alert is a `Target`: that is what detections are keyed by. Filters are put into the rules that they
+are for; nothing after this module knows of them. (Sigma filters specification 2.1.0.)
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline.errors import RuleError, nearest
-from pipeline.sigma.form import About, Correlation, CorrelationType, Rule
+from pipeline.sigma.form import About, And, Correlation, CorrelationType, Filter, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from pipeline.event import LogSource
+    from pipeline.python_rule import PythonRule
 
 __all__ = ["RuleSet", "Target"]
 
@@ -57,41 +62,42 @@ class RuleSet:
     """Rules that are loaded together. Immutable once made.
 
     Attributes:
-        rules: detections by id.
+        rules: detections by id, filters applied.
         correlations: correlations by id.
+        filters: filters by id.
         targets: what raises alerts, by id.
     """
 
     def __init__(
-        self, loaded: Iterable[Rule | Correlation], *, group_by: tuple[str, ...] = ("service",)
+        self,
+        loaded: Iterable[Rule | PythonRule | Correlation | Filter],
+        *,
+        group_by: tuple[str, ...] = ("service",),
     ) -> None:
-        """Resolve references.
+        """Resolve references, and apply filters.
 
         Args:
             loaded: all rules, from all files.
             group_by: the fields that group the events of a plain rule.
 
         Raises:
-            RuleError: an id or name stands twice, or a reference leads nowhere.
+            RuleError: an id or name stands twice, a reference leads nowhere, or a filter names a rule that it
+                can't be for.
         """
-        self.rules: dict[str, Rule] = {}
+        self.rules: dict[str, Rule | PythonRule] = {}
         self.correlations: dict[str, Correlation] = {}
+        self.filters: dict[str, Filter] = {}
         names: dict[str, About] = {}
         for rule in loaded:
-            about = rule.about
-            for key in dict.fromkeys(filter(None, (about.id, about.name))):
-                if key in names:
-                    other = names[key]
-                    raise RuleError(
-                        f"{key!r} is the id or name of a rule in {other.file}:{other.line} already",
-                        file=about.file,
-                        line=about.line,
-                    )
-                names[key] = about
-            if isinstance(rule, Rule):
-                self.rules[about.id] = rule
-            else:
-                self.correlations[about.id] = rule
+            _register(rule.about, names)
+            match rule:
+                case Correlation():
+                    self.correlations[rule.about.id] = rule
+                case Filter():
+                    self.filters[rule.about.id] = rule
+                case _:
+                    self.rules[rule.about.id] = rule
+        self._apply_filters(names)
         self.targets: dict[str, Target] = {}
         consumed: set[str] = set()
         for correlation in self.correlations.values():
@@ -119,7 +125,7 @@ class RuleSet:
         content = [about.hash, *sorted({self.rules[rule].about.hash for rule in rules})]
         return Target(
             about=about,
-            hash=hashlib.sha256("\n".join(content).encode()).hexdigest()[:16],
+            hash=_hash(content),
             rules=tuple(dict.fromkeys(rules)),
             group_by=correlation.group_by,
             lookup={
@@ -132,16 +138,63 @@ class RuleSet:
             fields=correlation.fields,
         )
 
+    def _apply_filters(self, names: dict[str, About]) -> None:
+        filters: dict[str, list[Filter]] = {}
+        for each in self.filters.values():
+            for rule_id in self._filtered(each, names):
+                filters.setdefault(rule_id, []).append(each)
+        for rule_id, those in filters.items():
+            rule = self.rules[rule_id]
+            if isinstance(rule, Rule):
+                self.rules[rule_id] = _with_filters(rule, those)
+
+    def _filtered(self, each: Filter, names: dict[str, About]) -> list[str]:
+        """Return the ids of the rules that a filter is for."""
+        if not each.rules:
+            return [
+                rule.about.id
+                for rule in self.rules.values()
+                if isinstance(rule, Rule) and _contains(each.logsource, rule.logsource)
+            ]
+        ids = [
+            self._named_by_filter(each, reference, names, f"filter.rules[{position}]")
+            for position, reference in enumerate(each.rules)
+        ]
+        return list(dict.fromkeys(ids))
+
+    def _named_by_filter(self, each: Filter, reference: str, names: dict[str, About], path: str) -> str:
+        """Return the id of the rule that a filter names by its id or name."""
+        about = each.about
+        found = names.get(reference)
+        if found is None:
+            known = [name for name, named in names.items() if named.id in self.rules]
+            raise RuleError(_unknown(reference, known), file=about.file, line=about.line, path=path)
+        rule = self.rules.get(found.id)
+        if not isinstance(rule, Rule):
+            kind = "a correlation" if found.id in self.correlations else "a filter"
+            what = "a rule in Python, which holds its own conditions" if rule else kind
+            message = f"{reference!r} is {what}; a filter is for detections"
+            raise RuleError(message, file=about.file, line=about.line, path=path)
+        if not _contains(each.logsource, rule.logsource):
+            message = (
+                f"the log source of {reference!r} ({_shown(rule.logsource)}) is not contained in the filter's"
+                f" ({_shown(each.logsource)}); a part that the filter sets must be the rule's"
+            )
+            raise RuleError(message, file=about.file, line=about.line, path=path)
+        return found.id
+
     def _resolve(self, correlation: Correlation, reference: str, names: dict[str, About], path: str) -> str:
         """Return the id of the detection that a correlation refers to by its id or name."""
         about = correlation.about
         found = names.get(reference)
         if found is None:
-            message = f"no rule {reference!r}; {nearest(reference, names)}"
-            raise RuleError(message, file=about.file, line=about.line, path=path)
+            known = [name for name, named in names.items() if named.id not in self.filters]
+            raise RuleError(_unknown(reference, known), file=about.file, line=about.line, path=path)
         if found.id not in self.rules:
             message = (
                 f"{reference!r} is itself a correlation; correlations of correlations aren't counted yet"
+                if found.id in self.correlations
+                else f"{reference!r} is a filter, which finds nothing of its own"
             )
             raise RuleError(message, file=about.file, line=about.line, path=path)
         return found.id
@@ -160,7 +213,49 @@ class RuleSet:
         return {rule: tuple(targets) for rule, targets in feeds.items()}
 
 
-def _plain_target(rule: Rule, group_by: tuple[str, ...]) -> Target:
+def _unknown(reference: str, known: list[str]) -> str:
+    return f"no rule {reference!r}; {nearest(reference, known) if known else 'there is none'}"
+
+
+def _contains(outer: LogSource, inner: LogSource) -> bool:
+    """Return whether each part that the outer log source sets is the inner one's."""
+    return all(
+        not wanted or wanted.lower() == has.lower()
+        for wanted, has in (
+            (outer.product, inner.product),
+            (outer.service, inner.service),
+            (outer.category, inner.category),
+        )
+    )
+
+
+def _shown(logsource: LogSource) -> str:
+    parts = {"product": logsource.product, "service": logsource.service, "category": logsource.category}
+    return ", ".join(f"{key}: {value}" for key, value in parts.items() if value) or "any"
+
+
+def _register(about: About, names: dict[str, About]) -> None:
+    for key in dict.fromkeys(filter(None, (about.id, about.name))):
+        if key in names:
+            other = names[key]
+            raise RuleError(
+                f"{key!r} is the id or name of a rule in {other.file}:{other.line} already",
+                file=about.file,
+                line=about.line,
+            )
+        names[key] = about
+
+
+def _with_filters(rule: Rule, filters: list[Filter]) -> Rule:
+    about = replace(rule.about, hash=_hash([rule.about.hash, *(f.about.hash for f in filters)]))
+    return replace(rule, about=about, condition=And((rule.condition, *(f.condition for f in filters))))
+
+
+def _hash(content: list[str]) -> str:
+    return hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
+
+
+def _plain_target(rule: Rule | PythonRule, group_by: tuple[str, ...]) -> Target:
     return Target(
         about=rule.about,
         hash=rule.about.hash,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.document import Document, documents
+from pipeline.document import Document, Place, documents
 from pipeline.errors import ConfigError
 
 TEXT = """\
@@ -40,6 +40,32 @@ def one(text: str) -> Document:
 def test_line_is_that_of_the_value_or_of_its_nearest_ancestor(path: tuple[str | int, ...], line: int) -> None:
     first, _ = documents(TEXT, "c.yml")
     assert first.line(*path) == line
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ((), (2, 1)),
+        (("route",), (2, 1)),
+        (("route", "receiver"), (3, 3)),
+        (("route", "routes", 1), (7, 7)),
+        (("route", "routes", 0, "group_by"), (6, 7)),
+        (("route", "routes", 0, "group_by", 1), (6, 21)),
+        (("route", "routes", 0, "missing"), (5, 7)),
+        (("route", "routes", 9), (4, 3)),
+        (("nothing",), (2, 1)),
+    ],
+)
+def test_place_is_that_of_the_key_or_of_the_element(
+    path: tuple[str | int, ...], place: tuple[int, int]
+) -> None:
+    first, _ = documents(TEXT, "c.yml")
+    assert first.place(*path) == Place(*place)
+    assert first.place(*path).line == first.line(*path)
+
+
+def test_columns_count_characters_not_bytes() -> None:
+    assert one("{ä𝄞: 1, b: 2}").place("b") == (1, 9)
 
 
 def test_lines_count_over_all_documents_of_a_text() -> None:

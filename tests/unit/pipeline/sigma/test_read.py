@@ -8,9 +8,10 @@ import pytest
 
 from pipeline.errors import RuleError
 from pipeline.event import LogSource
-from pipeline.sigma.form import And, Item, Not, Or, Rule, Text
-from pipeline.sigma.read import MODIFIERS, read
-from tests.unit.pipeline.sigma.rule_text import HEAD, rule_of
+from pipeline.sigma.form import And, Item, Not, Or, Pattern, Rule, Test, Text, Wild
+from pipeline.sigma.options import Options
+from pipeline.sigma.read import read, read_each
+from tests.unit.pipeline.sigma.rule_text import HEAD, item_refusal, node_of, rule_of
 
 RULE = """\
 title: Odd Thing
@@ -83,20 +84,139 @@ def test_documents_are_read_in_their_order_and_empty_ones_passed_over() -> None:
 def test_conditions_of_a_list_are_alternatives() -> None:
     rule = rule_of("a: {f: x}\nb: {f: y}\ncondition: [a, not b]\n")
     x, y = Item("f", Text(("x",))), Item("f", Text(("y",)))
-    assert rule.condition == Or((x, Not(y)))
+    assert rule.condition == Or((And((x,), name="a"), Not(And((y,), name="b"))))
 
 
-def test_and_binds_closer_than_or() -> None:
-    rule = rule_of("a: {f: x}\ncondition: a or a and not a\n")
-    x = Item("f", Text(("x",)))
-    assert rule.condition == Or((x, And((x, Not(x)))))
+def test_identifiers_and_selectors_keep_their_names() -> None:
+    rule = rule_of("a1: {f: x, g: y}\na2: [x, y]\n_b: {'f|neq': x}\ncondition: all of a* and _b\n")
+    f, g = Item("f", Text(("x",))), Item("g", Text(("y",)))
+    a1 = And((f, g), name="a1")
+    a2 = Or((Item(None, Text(("x",))), Item(None, Text(("y",)))), name="a2")
+    assert rule.condition == And((And((a1, a2), name="all of a*"), And((Not(f),), name="_b")))
 
 
-@pytest.mark.parametrize("modifier", sorted(MODIFIERS))
-def test_every_modifier_is_read(modifier: str) -> None:
-    values = {"cidr": "10.0.0.0/8", "exists": "true", "lt": "5", "lte": "5", "gt": "5", "gte": "5"}
-    name = f"re|{modifier}" if modifier in {"i", "ignorecase", "m", "multiline", "s", "dotall"} else modifier
-    assert rule_of(f"s: {{'f|{name}': {values.get(modifier, 'x')}}}\ncondition: s\n")
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            f"{RULE}filter: {{}}\n",
+            "r.yml:18: filter: it is either a detection or a filter; separate them by `---`",
+        ),
+        (
+            "title: T\ncorrelation: {}\nfilter: {}\n",
+            "r.yml:3: filter: it is either a correlation or a filter",
+        ),
+    ],
+)
+def test_document_is_of_one_kind(text: str, told: str) -> None:
+    assert told in error_of(text)
+
+
+def test_what_older_rules_say_is_taken() -> None:
+    old = (
+        RULE.replace("status: test", "status: deprecated")
+        + "date: 2019/1/5\nmodified: 2020/12/31\nenrichment: [x]\nlicense: MIT\n"
+        + "related:\n  - {id: 9eb8f6cd-9240-4bbf-8593-bf44d8eaff21, type: obsoletes}\n"
+    )
+    (rule,) = read(old.replace("  condition: s", "  timeframe: 5m\n  condition: 1 of them"), "r.yml")
+    assert isinstance(rule, Rule)
+    assert rule.about.status == "deprecated"
+    x = And((Item("f", Text(("x",))),), name="s")
+    assert rule.condition == Or((x,), name="1 of them")
+
+
+def test_timeframe_with_fields_is_an_identifier_like_any_other() -> None:
+    assert rule_of("timeframe: {f: x}\ncondition: timeframe\n").condition == And(
+        (Item("f", Text(("x",))),), name="timeframe"
+    )
+
+
+def test_bad_document_does_not_hide_the_others() -> None:
+    bad = RULE.replace("{f: x}", "{'f|gt': x}")
+    other = RULE.replace("odd_thing", "other")
+    first, second, third = read_each(f"{RULE}---\n{bad}---\n{other}", "r.yml")
+    assert isinstance(first, Rule)
+    assert isinstance(second, RuleError)
+    assert str(second).startswith("r.yml:32: detection.s.f|gt: ")
+    assert isinstance(third, Rule)
+    assert third.about.name == "other"
+
+
+def test_text_that_is_no_yaml_is_one_error_behind_what_could_be_read() -> None:
+    first, second = read_each(f"{RULE}---\n: [\n---\n{RULE}", "r.yml")
+    assert isinstance(first, Rule)
+    assert isinstance(second, RuleError)
+    assert "not valid YAML" in str(second)
+
+
+# --- placeholders -----------------------------------------------------------------------------------------
+
+
+def test_placeholder_becomes_each_of_its_values_with_their_wildcards() -> None:
+    options = Options(placeholders={"a": ("x", "y*"), "b": ("1",)})
+    assert node_of(r"f|expand: '%a%-%b%\*'", options) == Or(
+        (Item("f", Text(("x-1*",))), Item("f", Text(("y", Wild.ANY, "-1*"))))
+    )
+
+
+def test_values_of_a_placeholder_are_alternatives_even_where_all_must_match() -> None:
+    options = Options(placeholders={"a": ("x", "y")})
+    x, y, z = (Item("f", Text((Wild.ANY, v, Wild.ANY))) for v in "xyz")
+    assert node_of("f|contains|all|expand: ['%a%', z]", options) == And((Or((x, y)), z))
+    assert node_of("f|neq|expand|contains: '%a%'", options) == Not(Or((x, y)))
+
+
+def test_percent_signs_without_expand_are_themselves() -> None:
+    assert node_of("f: '%a%'") == Item("f", Text(("%a%",)))
+    assert node_of("f|expand: '100% or 5'") == Item("f", Text(("100% or 5",)))
+    assert node_of("f|expand: '%%'") == Item("f", Text(("%%",)))
+
+
+@pytest.mark.parametrize(
+    ("item", "test"),
+    [
+        (r"f|expand: '\%a%b%'", Text(("%ax",))),
+        (r"f|expand: '\\%b%'", Text(("\\x",))),
+        (r"f|expand: 'c:\\%b%\*\d'", Text((r"c:\x*\d",))),
+        (r"f|expand: '100\%'", Text(("100%",))),
+        (r"f|expand: '\%b\%'", Text(("%b%",))),
+        (r"f|expand|windash: '\%b\% -c'", Text(("%b% ", Wild.DASH, "c"))),
+        (r"f|windash|expand: '-%b%'", Text(("-x",))),
+        (r"f: '\%b%'", Text((r"\%b%",))),
+        (r"f|re|expand: '\%b%\\%b%'", Pattern(r"\%b%\\x")),
+    ],
+)
+def test_percent_signs_may_be_escaped_where_placeholders_are(item: str, test: Test) -> None:
+    assert node_of(item, Options(placeholders={"b": ("x",)})) == Item("f", test)
+
+
+@pytest.mark.parametrize(
+    ("item", "placeholders", "told"),
+    [
+        ("f|expand: '%a%'", {}, "f|expand: the placeholder %a% has no value; set `placeholders: {a: [...]}`"),
+        ("f|expand: '%usrs%'", {"users": ("x",)}, "is 'users' meant?"),
+        ("f|expand: [x, '%a%']", {"a": ()}, "f|expand[1]: the placeholder %a% has no value"),
+        ("f|expand: '%a%%a%'", {"a": tuple("x" * n for n in range(32))}, "make 1,024 texts of this one"),
+        ("f|expand|cidr: '%a%'", {"a": ("10.0.0.1/8",)}, "10.0.0.1/8 has host bits set"),
+        ("f|re|expand: 'a%a%'", {"a": ("(",)}, "the regular expression 'a(' can't be matched"),
+    ],
+)
+def test_placeholder_that_can_not_be_filled_rejects_the_rule(
+    item: str, placeholders: dict[str, tuple[str, ...]], told: str
+) -> None:
+    assert told in item_refusal(item, Options(placeholders=placeholders))
+
+
+def test_hash_changes_with_the_values_that_a_rule_uses_and_no_others() -> None:
+    detection = "s: {'f|expand': '%a%'}\ncondition: s\n"
+    one = Options(placeholders={"a": ("x",), "b": ("y",)})
+    same = Options(placeholders={"a": ("x",), "b": ("z",)})
+    other = Options(placeholders={"a": ("x", "y")})
+    hashes = [rule_of(detection, options).about.hash for options in (one, same, other)]
+    assert hashes[0] == hashes[1] != hashes[2]
+    plain = "s: {f: '%a%'}\ncondition: s\n"
+    assert rule_of(plain, one).about.hash == rule_of(plain).about.hash
+    assert rule_of(detection, other).about.id == f"T-{hashes[2]}"
 
 
 S = "s: {f: x}\n"
@@ -127,12 +247,10 @@ S = "s: {f: x}\n"
             "s:\n  f|containz: x\ncondition: s",
             "r.yml:6: detection.s.f|containz: modifier 'containz' is not known here; did you mean",
         ),
-        ("s: {'f|windash': x}\ncondition: s", "modifier 'windash' is not known here"),
         (
-            "s:\n  - g: x\n  - f|startswith: 5\ncondition: s",
-            "r.yml:7: detection.s[1].f|startswith: 5 is of no type that |startswith works on",
+            "s:\n  - g: x\n  - f|startswith: true\ncondition: s",
+            "r.yml:7: detection.s[1].f|startswith: true is of no type that |startswith works on",
         ),
-        ("s: {'f|gt: abc}\ncondition: s", "r.yml:"),
         ("s: {'f|gt': abc}\ncondition: s", "'abc' is of no type that |gt works on"),
         ("s: {'f|exists': 'yes'}\ncondition: s", "'yes' is of no type that |exists works on"),
         ("s: {'f|i': x}\ncondition: s", "'x' is of no type that |i works on"),
@@ -150,11 +268,10 @@ S = "s: {f: x}\n"
         ("s: {'|re': '(a'}\ncondition: s", "detection.s.|re: the regular expression '(a' can't be"),
         ("s: {'f|re': 'a{1000}{1000}'}\ncondition: s", "can't be matched in linear time (RE2)"),
         ("s: {'f|contains|re': a}\ncondition: s", "detection.s.f|contains|re: "),
-        ("s: {'f|re|startswith': a}\ncondition: s", "anchor a regular expression with ^ and $ instead"),
         # Values
         ("s: {f: []}\ncondition: s", "detection.s.f: an empty list matches nothing"),
         ("s: []\ncondition: s", "detection.s: an empty list matches nothing"),
-        ("s: {}\ncondition: s", "r.yml:4: detection: Detection is empty"),
+        ("s: {}\ncondition: s", "r.yml:5: detection.s: an empty mapping would match everything"),
         ("s: {f: {g: x}}\ncondition: s", "r.yml:5: detection.s.f: Unsupported type"),
         ("s: {f: 2026-01-01}\ncondition: s", "r.yml:5: detection.s.f: Unsupported type"),
         ("s: {f: .nan}\ncondition: s", "r.yml:5: detection.s.f: Invalid number"),
@@ -164,11 +281,19 @@ S = "s: {f: x}\n"
             "r.yml:5: detection.s.|cidr: a keyword is a text, a number or",
         ),
         ("s: {'|gt': 5}\ncondition: s", "r.yml:5: detection.s.|gt: a keyword is a text, a number or"),
+        ("s: [[x]]\ncondition: s", "r.yml:5: detection.s[0]: a list within a list; write one list"),
+        ("s: {f: [x, [y]]}\ncondition: s", "r.yml:5: detection.s.f[1]: a list within a list"),
+        ("s: {f: !!binary aGk=}\ncondition: s", "r.yml:5: detection.s.f: Unsupported type: bytes"),
+        (f"s: {{f: 1{'0' * 400}}}\ncondition: s", "r.yml:5: detection.s.f: Invalid number"),
+        ('s: {f: "a\\U0010FFFE"}\ncondition: s', "r.yml:5: detection.s.f: U+10FFFE and U+10FFFF are no"),
+        ("s:\n  f|exists: [true, false]\ncondition: s", "r.yml:6: detection.s.f|exists: |exists takes one"),
         ("s: {5: x}\ncondition: s", "r.yml:5: detection.s: the key 5 is no text here; put it into quotes"),
         ("s: {on: x}\ncondition: s", "the key True is no text here"),
         # YAML
         ("s:\n  f: x\n  f: y\ncondition: s", "r.yml:7: detection.s.f: this key stands here twice"),
-        ("s: [\ncondition: s", "r.yml:"),
+        ("s: [\ncondition: s", "r.yml:7: not valid YAML"),
+        ("s: &x {f: *x}\ncondition: s", "r.yml:1: Recursive YAML structure is not supported"),
+        (f"s: {'{f: ' * 70}x{'}' * 70}\ncondition: s", "nested too deeply; 60 levels are possible"),
     ],
 )
 def test_error_in_a_detection_names_its_place(detection: str, told: str) -> None:
