@@ -30,8 +30,23 @@ def parser() -> argparse.ArgumentParser:
         help="where Kafka is (default: KAFKA_BOOTSTRAP_SERVERS, else what is configured)",
     )
 
+    loading = argparse.ArgumentParser(add_help=False)
+    loading.add_argument(
+        "--pipeline",
+        action="append",
+        metavar="NAME_OR_FILE",
+        help="apply this pySigma pipeline to the rules; may be repeated (default: those configured)",
+    )
+    loading.add_argument(
+        "--skip-bad-rules",
+        action="store_true",
+        help="leave out rules that can't be used, and say why, instead of refusing to start",
+    )
+
     worker = commands.add_parser(
-        "worker", parents=[common], help="consume from Kafka: detect, correlate, notify; any number may run"
+        "worker",
+        parents=[common, loading],
+        help="consume from Kafka: detect, correlate, notify; any number may run",
     )
     worker.add_argument(
         "--stage", action="append", choices=STAGES, help="run only this stage; may be repeated (default: all)"
@@ -41,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     run = commands.add_parser(
-        "run", parents=[common], help="the same job on files or standard input, without Kafka"
+        "run", parents=[common, loading], help="the same job on files or standard input, without Kafka"
     )
     run.add_argument("files", nargs="*", metavar="FILE", help="what to read; - is standard input")
     run.add_argument("--follow", action="store_true", help="wait for more at the end, through rotations")
@@ -72,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     )
     test.add_argument("-v", "--verbose", action="store_true", help="show the cases that pass, too")
 
-    commands.add_parser("check", parents=[common], help="check the configuration and the rules")
+    commands.add_parser("check", parents=[common, loading], help="check the configuration and the rules")
 
     letters = commands.add_parser(
         "dead-letters", parents=[common], help="list the records that were put aside"

@@ -12,10 +12,11 @@ from consumers.cases import run_cases
 from consumers.kafka.client import Client
 from consumers.kafka.dead_letters import read_dead_letters
 from consumers.kafka.topics import TopicNames, TopicState, describe, ensure_topics, topic_specs
-from consumers.rules import SHIPPED, load_rules, rule_files
+from consumers.rules import load, load_rules, rule_files
 from pipeline.errors import TocsinError
 
 if TYPE_CHECKING:
+    from consumers.rules import RuleCache, RuleSources
     from pipeline.config.read import Settings
 
 __all__ = ["check", "create_topics", "dead_letters", "test_rules"]
@@ -53,16 +54,30 @@ def test_rules(paths: list[str], *, verbose: bool) -> int:
     return 1 if failed else 0
 
 
-def check(settings: Settings) -> int:
-    """Say what a configuration amounts to; whatever is wrong has been raised by now."""
-    config = settings.config
-    rules = load_rules(config.rules or [SHIPPED])
+def check(settings: Settings, sources: RuleSources, cache: RuleCache) -> int:
+    """Say what a configuration amounts to; whatever is wrong has been raised by now.
+
+    Args:
+        settings: the configuration.
+        sources: where its rules are.
+        cache: what earlier loads have come to.
+    """
+    loaded = load(sources, cache)
     for warning in settings.warnings:
         _say(f"warning: {warning}")
-    _say(
-        f"{len(rules.rules)} detections and {len(rules.correlations)} correlations,"
-        f" {len(rules.targets)} of which raise alerts"
-    )
+    for error in loaded.refused:
+        _say(f"left out: {error}")
+    kinds = [
+        f"{loaded.kinds.get(kind, 0)} {name}"
+        for kind, name in (
+            ("detection", "detections"),
+            ("correlation", "correlations"),
+            ("filter", "filters"),
+            ("python", "rules in Python"),
+        )
+    ]
+    left_out = f"; {len(loaded.refused)} left out" if loaded.refused else ""
+    _say(f"{', '.join(kinds)}; {len(loaded.rules.targets)} raise alerts{left_out}")
     _say(f"receivers in use: {', '.join(sorted(settings.receivers))}")
     return 0
 

@@ -17,8 +17,8 @@ import structlog
 
 from consumers.delivery import Delivery
 from consumers.files import SourceError, named
+from consumers.rules import PythonErrors
 from pipeline.correlate.correlate import Correlate
-from pipeline.detect.detect import Detect
 from pipeline.errors import TocsinError
 from pipeline.event import Partition
 from pipeline.notify.notify import Notify
@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from consumers.metrics import Metrics
     from consumers.state.sqlite import Database
     from pipeline.config.read import Settings
-    from pipeline.detect.detect import Source
+    from pipeline.detect.detect import Detect, Source
     from pipeline.detection import Detection, Progress
-    from pipeline.sigma.ruleset import RuleSet
 
 __all__ = ["Embedded", "Input", "Summary"]
 
@@ -118,7 +117,7 @@ class Embedded:
     def __init__(
         self,
         settings: Settings,
-        rules: RuleSet,
+        detect: Detect,
         receivers: Built,
         database: Database,
         metrics: Metrics,
@@ -130,7 +129,7 @@ class Embedded:
 
         Args:
             settings: the configuration and the routing tree.
-            rules: the rules.
+            detect: the first stage, with the rules.
             receivers: as `build_receivers` made them.
             database: where state is kept.
             metrics: what to show them in.
@@ -150,8 +149,9 @@ class Embedded:
         self.alerts: dict[str, _Ids] = {}
         self.began_ms = clock_ms()
         self.first_alert_ms = 0
-        self.detect = Detect(rules, lateness_ms=config.lateness.ms, idle_timeout_ms=config.idle_timeout.ms)
-        self.correlate = Correlate(rules, resolve_timeout_ms=config.global_.resolve_timeout.ms)
+        self.detect = detect
+        self._python_errors = PythonErrors(detect.python, clock_ms)
+        self.correlate = Correlate(detect.rules, resolve_timeout_ms=config.global_.resolve_timeout.ms)
         self.delivery = Delivery(receivers, settings.receivers, clock_ms, metrics)
         self.notify = Notify(settings.route, self.delivery.integrations)
         self.delivery.shards[0] = self.notify
@@ -205,6 +205,7 @@ class Embedded:
         except SourceError as error:
             failure = error
         ticker.cancel()
+        self._python_errors.tell()
         if ended or not self._database.kept:
             self._tell_all()
         drained = await self._drain(stop)
@@ -322,6 +323,7 @@ class Embedded:
         while True:
             await asyncio.sleep(_TICK_S)
             now_ms = self._clock_ms()
+            self._python_errors.tell()
             if idle := self.detect.tick(now_ms):
                 self._take(idle, now_ms)
             self.delivery.submit(self.notify.flush(now_ms))

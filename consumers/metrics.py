@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from consumers.rules.live import Figures
     from pipeline.correlate.correlate import Correlate
     from pipeline.detect.detect import Detect
     from pipeline.notify.notification import Notification, Result
@@ -44,6 +45,7 @@ class Metrics:
         self._correlates: Callable[[], Iterable[Correlate]] = lambda: ()
         self._notifies: Callable[[], Iterable[Notify]] = lambda: ()
         self._cut_bytes: Callable[[], int] = lambda: 0
+        self._figures: Callable[[], Figures | None] = lambda: None
         self._sends = Counter(
             "tocsin_notifications",
             "Notifications by receiver and outcome.",
@@ -76,6 +78,10 @@ class Metrics:
         """Show the figures of the notify shards that `shards` returns."""
         self._notifies = shards
 
+    def watch_rules(self, figures: Callable[[], Figures]) -> None:
+        """Show what `figures` returns of the rules that run."""
+        self._figures = figures
+
     def watch_cut(self, cut_bytes: Callable[[], int]) -> None:
         """Show how many bytes of overlong lines were left out of their events."""
         self._cut_bytes = cut_bytes
@@ -99,7 +105,9 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield what is read from the stages (prometheus_client's collector protocol)."""
+        yield from self._rule_metrics()
         yield from self._detect_metrics()
+        yield from self._python_metrics()
         yield from self._correlate_metrics()
         yield from self._notify_metrics()
         yield CounterMetricFamily(
@@ -113,6 +121,38 @@ class Metrics:
         yield GaugeMetricFamily(
             "tocsin_outbox_waiting", "Notifications that wait for their turn.", value=self.waiting()
         )
+
+    def _rule_metrics(self) -> Iterator[Metric]:
+        if (figures := self._figures()) is None:
+            return
+        for name, text, value in (
+            ("rules_loaded", "Rules that run.", figures.loaded),
+            ("rules_refused", "Rules left out of them, as they can't be used.", figures.refused),
+            ("rules_loaded_timestamp_seconds", "When they were loaded.", figures.loaded_ms / 1000),
+            ("rule_reload_ok", "Whether the last reload worked; 1 before the first.", int(figures.ok)),
+        ):
+            yield GaugeMetricFamily(f"tocsin_{name}", text, value=value)
+        reloads = CounterMetricFamily(
+            "tocsin_rule_reloads", "Reloads of rules, by what came of them.", labels=["result"]
+        )
+        for result in ("ok", "refused"):
+            reloads.add_metric([result], figures.reloads.get(result, 0))
+        yield reloads
+
+    def _python_metrics(self) -> Iterator[Metric]:
+        for name, text, figures in (
+            ("calls", "Calls of rules in Python.", [d.python.calls for d in self._detects]),
+            ("failures", "Calls that raised.", [d.python.failures for d in self._detects]),
+            ("seconds", "Time that their calls took.", [d.python.spent_ns for d in self._detects]),
+        ):
+            total: dict[str, int] = {}
+            for by_rule in figures:
+                for rule, n in by_rule.items():
+                    total[rule] = total.get(rule, 0) + n
+            family = CounterMetricFamily(f"tocsin_python_rule_{name}", text, labels=["rule_id"])
+            for rule, n in total.items():
+                family.add_metric([rule], n / 1e9 if name == "seconds" else n)
+            yield family
 
     def _detect_metrics(self) -> Iterator[Metric]:
         counts = [d.counts for d in self._detects]

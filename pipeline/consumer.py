@@ -24,7 +24,7 @@ from rich.console import Console
 from consumers import commands
 from consumers.arguments import COMMANDS, STAGES, parser
 from consumers.broker import serve as serve_broker
-from consumers.clock import now_ms
+from consumers.clock import now_ms, timer_ns
 from consumers.defaults import DEFAULT_CONFIG, DEFAULT_NAME
 from consumers.delivery import Delivery, build_receivers
 from consumers.embedded import Embedded
@@ -39,7 +39,15 @@ from consumers.kafka.topics import TopicNames
 from consumers.logs import configure_logs
 from consumers.metrics import Metrics
 from consumers.progress import progress, show_summary
-from consumers.rules import SHIPPED, load_rules
+from consumers.rules import (
+    SHIPPED,
+    LiveRules,
+    PythonErrors,
+    RuleCache,
+    RuleSources,
+    calm,
+    default_cache,
+)
 from consumers.state.sqlite import Database
 from consumers.web import serve_web
 from pipeline.config.read import Settings, read_config
@@ -53,11 +61,10 @@ from pipeline.notify.route import Router
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from consumers.kafka.session import Stage
     from pipeline.config.model import SourceConfig
-    from pipeline.sigma.ruleset import RuleSet
 
 __all__ = ["main"]
 
@@ -115,7 +122,7 @@ def _run(args: argparse.Namespace) -> int:
     configure_logs(settings.config.log_format)
     match args.command:
         case "check":
-            return commands.check(settings)
+            return commands.check(settings, _rule_sources(args, settings), _cache())
         case "topics":
             work = commands.create_topics(
                 settings,
@@ -159,8 +166,8 @@ def _source(declared: SourceConfig) -> Source:
 
 
 @contextlib.contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
-    """Let SIGTERM and SIGINT set `stop`; a second SIGINT ends the process at once."""
+def _signals(stop: asyncio.Event, reload: Callable[[], None] | None = None) -> Iterator[None]:
+    """Let SIGTERM and SIGINT set `stop`, SIGHUP call `reload`; a second SIGINT ends the process at once."""
     loop = asyncio.get_running_loop()
 
     def interrupted() -> None:
@@ -169,17 +176,55 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, interrupted)
+    if reload is not None:
+        loop.add_signal_handler(signal.SIGHUP, reload)
     try:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
         loop.remove_signal_handler(signal.SIGINT)
+        if reload is not None:
+            loop.remove_signal_handler(signal.SIGHUP)
 
 
-def _load(settings: Settings, paths: Sequence[str] | None = None) -> RuleSet:
+# --- rules --------------------------------------------------------------------------------------------
+
+
+def _cache() -> RuleCache:
+    return RuleCache(default_cache(), now_ms)
+
+
+def _rule_sources(args: argparse.Namespace, settings: Settings) -> RuleSources:
+    """Return where rules come from; what stands on the command line wins."""
+    config = settings.config
+    return RuleSources(
+        paths=tuple(getattr(args, "rules", None) or config.rules or [SHIPPED]),
+        python=tuple(config.python_rules),
+        placeholders=config.placeholders,
+        pipelines=tuple(args.pipeline or config.pipelines),
+        skip=args.skip_bad_rules or config.on_rule_error == "skip",
+    )
+
+
+def _live(args: argparse.Namespace, settings: Settings, cache: RuleCache, metrics: Metrics) -> LiveRules:
+    """Load the rules."""
     for warning in settings.warnings:
         _LOG.warning(warning)
-    return load_rules(paths or settings.config.rules or [SHIPPED])
+    live = LiveRules(_rule_sources(args, settings), cache, now_ms)
+    metrics.watch_rules(lambda: live.figures)
+    return live
+
+
+def _detect(settings: Settings, live: LiveRules, cache: RuleCache) -> Detect:
+    config = settings.config
+    live.detect = Detect(
+        live.rules,
+        lateness_ms=config.lateness.ms,
+        idle_timeout_ms=config.idle_timeout.ms,
+        databases=cache.databases,
+        timer_ns=timer_ns,
+    )
+    return live.detect
 
 
 # --- without Kafka ------------------------------------------------------------------------------------
@@ -187,11 +232,16 @@ def _load(settings: Settings, paths: Sequence[str] | None = None) -> RuleSet:
 
 async def _embedded(args: argparse.Namespace, settings: Settings) -> int:
     config = settings.config
-    rules = _load(settings, args.rules)
     sources = _file_sources(args, settings)
     stdin = next((_source(s) for s in config.sources if s.stdin), Source(args.format))
     database = _database(args.state or config.state)
     metrics = Metrics(now_ms)
+    cache = _cache()
+    with calm():
+        live = _live(args, settings, cache, metrics)
+        detect = _detect(settings, live, cache)
+        for source in sources.values() if sources else (stdin,):
+            detect.engine(source)
     # Messages and the bar share the terminal, so that neither tears the other apart.
     console = Console(highlight=False) if sys.stdout.isatty() else None
     receivers = build_receivers(config, settings.receivers, console)
@@ -215,12 +265,15 @@ async def _embedded(args: argparse.Namespace, settings: Settings) -> int:
         return msgspec.structs.replace(source, timed=False, service=name)
 
     metrics.watch_cut(lambda: reader.counts.cut_bytes)
-    job = Embedded(settings, rules, receivers, database, metrics, source_of=source_of, clock_ms=now_ms)
+    job = Embedded(settings, detect, receivers, database, metrics, source_of=source_of, clock_ms=now_ms)
+    live.shards = lambda: (job.correlate,)
     stop = asyncio.Event()
     began_s = time.monotonic()
     try:
-        with _signals(stop):
+        with _signals(stop, live.ask if args.follow else None):
             async with contextlib.AsyncExitStack() as stack:
+                if args.follow:
+                    await stack.enter_async_context(live.watching())
                 if args.follow and config.web.enabled:
                     await stack.enter_async_context(
                         serve_web(config.web.host, config.web.port, metrics, lambda: None)
@@ -278,13 +331,15 @@ def _database(path: str | None) -> Database:
 class _Assembly:
     """The stages of one worker, put together."""
 
-    def __init__(self, settings: Settings, rules: RuleSet, wanted: set[str]) -> None:
+    def __init__(self, settings: Settings, args: argparse.Namespace) -> None:
         config = settings.config
         self._settings = settings
-        self._rules = rules
+        wanted = set(args.stage or STAGES)
         self.client = Client(config.kafka)
         self._topics = TopicNames.prefixed(config.kafka.topic_prefix)
         self.metrics = Metrics(now_ms)
+        self._cache = _cache()
+        self.live = _live(args, settings, self._cache, self.metrics)
         # What each topic of events holds, by its name.
         self._sources = {
             f"{config.kafka.topic_prefix}{s.kafka}": _source(s) for s in config.sources if s.kafka
@@ -304,24 +359,35 @@ class _Assembly:
         return DeadLetters(self._topics.dead_letters, stage, self.metrics)
 
     def _detect(self) -> Iterator[Stage]:
-        config = self._settings.config
-        detect = Detect(self._rules, lateness_ms=config.lateness.ms, idle_timeout_ms=config.idle_timeout.ms)
+        detect = _detect(self._settings, self.live, self._cache)
+        errors = PythonErrors(detect.python, now_ms)
         self.metrics.watch_detect(detect)
         for topic, source in self._sources.items():
             unfiltered = detect.unfiltered(source)
             _LOG.info("reading", topic=topic, rules=len(detect.applicable(source)), unfiltered=unfiltered)
-            yield DetectStage(detect, source, topic, self._topics.detections, now_ms, self._letters("detect"))
+            yield DetectStage(
+                detect,
+                source,
+                topic,
+                self._topics.detections,
+                now_ms,
+                self._letters("detect"),
+                gate=self.live.detecting,
+                python_errors=errors,
+            )
 
     def _correlate(self) -> Stage:
         resolve_ms = self._settings.config.global_.resolve_timeout.ms
         stage = CorrelateStage(
-            lambda: Correlate(self._rules, resolve_timeout_ms=resolve_ms),
+            lambda: Correlate(self.live.rules, resolve_timeout_ms=resolve_ms),
             Router(self._settings.route),
             self.client,
             self._topics,
             self._letters("correlate"),
             self._sources,
+            self.live.correlating,
         )
+        self.live.shards = stage.shards.values
         self.metrics.watch_correlate(stage.shards.values)
         return stage
 
@@ -343,8 +409,8 @@ class _Assembly:
 
 async def _worker(args: argparse.Namespace, settings: Settings) -> int:
     config = settings.config
-    wanted = set(args.stage or STAGES)
-    assembly = _Assembly(settings, _load(settings), wanted)
+    with calm():
+        assembly = _Assembly(settings, args)
     metrics, delivery = assembly.metrics, assembly.delivery
     ready = {stage.name: asyncio.Event() for stage in assembly.stages}
     stop = asyncio.Event()
@@ -354,7 +420,7 @@ async def _worker(args: argparse.Namespace, settings: Settings) -> int:
         return f"not yet in its group: {', '.join(waiting)}" if waiting else None
 
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(_signals(stop))
+        stack.enter_context(_signals(stop, assembly.live.ask))
         if config.web.enabled:
             port = config.web.port if args.web_port is None else args.web_port
             port = await stack.enter_async_context(serve_web(config.web.host, port, metrics, missing))
@@ -368,8 +434,10 @@ async def _worker(args: argparse.Namespace, settings: Settings) -> int:
                 for stage in assembly.stages
             ]
             servers = config.kafka.bootstrap_servers
-            _LOG.info("worker started", stages=sorted(wanted), bootstrap_servers=servers)
+            watching = tasks.create_task(assembly.live.run())
+            _LOG.info("worker started", stages=sorted(set(args.stage or STAGES)), bootstrap_servers=servers)
             await asyncio.wait(running)
+            watching.cancel()
             if delivery and sending:
                 await delivery.outbox.close()
                 sending.cancel()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from consumers.kafka.changelog import Changelog
+from consumers.rules.gate import Gate
 from pipeline.detection import Detection, Progress
 from pipeline.errors import TocsinError
 from pipeline.notify.route import Router, group_key
@@ -47,18 +48,21 @@ class CorrelateStage:
         topics: TopicNames,
         dead_letters: DeadLetters,
         sources: Collection[str],
+        gate: Gate | None = None,
     ) -> None:
         """Name the topics.
 
         Args:
-            make: makes an empty shard.
+            make: makes an empty shard with the rules that run at that moment.
             router: says which groups an alert belongs to, and so which partition it goes to.
             client: reads the changelog.
             topics: their names.
             dead_letters: takes what is no detection.
             sources: names of the topics that are read now; what an older configuration read holds nobody.
+            gate: what the stage's batches go through, so that its shards' rules change only between them.
         """
         self._sources = sources
+        self._gate = gate or Gate()
         self.name = "correlate"
         self.topic = topics.detections
         self.shards: dict[int, Correlate] = {}
@@ -98,12 +102,13 @@ class CorrelateStage:
         If the process dies between, the same records give the same alerts again, and the windows know by
         source offset what they have counted.
         """
-        alerts = [alert for tp, rows in records.items() for alert in await self._apply(tp, rows)]
-        sent = [future for alert in alerts for future in await self._send(alert)]
-        if sent:
-            await asyncio.gather(*sent)
-        for tp in records:
-            await self._changelogs[tp.partition].save(self.shards[tp.partition].changes())
+        async with self._gate.batch():
+            alerts = [alert for tp, rows in records.items() for alert in await self._apply(tp, rows)]
+            sent = [future for alert in alerts for future in await self._send(alert)]
+            if sent:
+                await asyncio.gather(*sent)
+            for tp in records:
+                await self._changelogs[tp.partition].save(self.shards[tp.partition].changes())
 
     async def tick(self) -> None:
         """Nothing is due here: time comes with the records."""
@@ -116,8 +121,9 @@ class CorrelateStage:
         return consumer.getmany(timeout_ms=_POLL_MS)
 
     async def _restore(self, partition: int) -> None:
-        shard = self._make()
         kept = await self._changelogs[partition].load()
+        # Nothing waits from here on: the shard has the rules that it will be found with.
+        shard = self._make()
         try:
             shard.restore(kept)
         except msgspec.DecodeError as error:

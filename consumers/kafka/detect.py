@@ -10,6 +10,7 @@ import structlog
 
 from consumers.kafka.client import MAX_VALUE_BYTES, position_of
 from consumers.kafka.lean import poll_lean
+from consumers.rules.gate import Gate
 from pipeline.detection import Detection, Progress
 from pipeline.event import Batch, Partition
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from consumers.kafka.dead_letters import DeadLetters
     from consumers.kafka.session import Records
+    from consumers.rules.python_errors import PythonErrors
     from pipeline.detect.detect import Detect, Source
 
 __all__ = ["DetectStage"]
@@ -46,6 +48,9 @@ class DetectStage:
         detections: str,
         clock_ms: Callable[[], int],
         dead_letters: DeadLetters | None = None,
+        *,
+        gate: Gate | None = None,
+        python_errors: PythonErrors | None = None,
     ) -> None:
         """Name the topics.
 
@@ -56,6 +61,9 @@ class DetectStage:
             detections: the topic of detections.
             clock_ms: the wall clock.
             dead_letters: takes an event that detection fails on; without it the failure ends the stage.
+            gate: what the batches of all that share `detect` go through, so that its rules change only
+                between them.
+            python_errors: tells of rules in Python that fail.
         """
         self.name = f"detect-{topic}"
         self.topic = topic
@@ -64,6 +72,8 @@ class DetectStage:
         self._detections = detections
         self._clock_ms = clock_ms
         self._dead_letters = dead_letters
+        self._gate = gate or Gate()
+        self._python_errors = python_errors
         self._encoder = msgspec.json.Encoder()
         self._owned: set[TopicPartition] = set()
         self._progress: dict[Partition, Progress] = {}
@@ -111,8 +121,18 @@ class DetectStage:
 
     async def handle(self, records: Records) -> None:
         """Detect, and write what was found."""
+        async with self._gate.batch():
+            sent = await self._detected(records)
+        if sent:
+            await asyncio.gather(*sent)
+        # What is told of the progress comes after the detections it covers, in every partition.
+        if sent or asyncio.get_running_loop().time() - self._told_s >= _PROGRESS_S:
+            await self._tell()
+
+    async def _detected(self, records: Records) -> list[asyncio.Future[Any]]:
+        """Detect, note the progress, and return what is on its way."""
         now_ms = self._clock_ms()
-        sent = []
+        sent: list[asyncio.Future[Any]] = []
         for tp, rows in records.items():
             caught_up = await self._at_end(tp)
             for start in range(0, len(rows), _SLICE):
@@ -125,11 +145,7 @@ class DetectStage:
                         self._progress[found.partition] = found
                 # A long batch must not keep the heartbeat waiting.
                 await asyncio.sleep(0)
-        if sent:
-            await asyncio.gather(*sent)
-        # What is told of the progress comes after the detections it covers, in every partition.
-        if sent or asyncio.get_running_loop().time() - self._told_s >= _PROGRESS_S:
-            await self._tell()
+        return sent
 
     async def tick(self) -> None:
         """Tell of progress that was held back, and of partitions that fell silent."""
@@ -139,6 +155,8 @@ class DetectStage:
         if now_s - self._ticked_s < _TICK_S:
             return
         self._ticked_s = now_s
+        if self._python_errors is not None:
+            self._python_errors.tell()
         for tp in self._owned:
             if await self._at_end(tp):
                 self._detect.mark_caught_up(Partition(tp.topic, tp.partition))

@@ -18,6 +18,7 @@ __all__ = [
     "JsonLinesConfig",
     "Kafka",
     "LogSourceConfig",
+    "PlaceholderFile",
     "ReceiverConfig",
     "RouteConfig",
     "Secret",
@@ -102,6 +103,12 @@ class SourceConfig(_Block, frozen=True):
     logsource: list[LogSourceConfig] | LogSourceConfig = []
 
 
+class PlaceholderFile(_Block, frozen=True):
+    """A file with a placeholder's values, one a line; `#` begins a comment."""
+
+    file: str
+
+
 class Web(_Block, frozen=True):
     """Where `/metrics`, `/healthz` and `/readyz` are served; port 0 takes any free one."""
 
@@ -173,6 +180,10 @@ class Config(_Block, frozen=True, rename={"global_": "global"}):
     kafka: Kafka = Kafka()
     sources: list[SourceConfig] = []
     rules: list[str] = []
+    python_rules: list[str] = []
+    placeholders: dict[str, list[str | int | float] | PlaceholderFile] = {}
+    pipelines: list[str] = []
+    on_rule_error: Literal["refuse", "skip"] = "refuse"
     lateness: Duration = Duration(30_000)
     idle_timeout: Duration = Duration(60_000)
     state: str | None = None

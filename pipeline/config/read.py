@@ -64,6 +64,7 @@ def read_config(text: str, file: str, environment: Mapping[str, str]) -> Setting
     except msgspec.ValidationError as error:
         raise located(document, str(error), Config) from error
     _check_sources(document, config)
+    _check_placeholders(document, config)
     names = _check_receivers(document, config)
     route = _route(document, config, names)
     return Settings(config, route, tuple(_warnings(document, route, ("route",))))
@@ -168,6 +169,16 @@ def _check_sources(document: Document, config: Config) -> None:
         if source.format not in valid:
             raise document.error(
                 f"no such format: {source.format!r}; {nearest(source.format, valid)}", "sources", i, "format"
+            )
+
+
+def _check_placeholders(document: Document, config: Config) -> None:
+    for name, values in config.placeholders.items():
+        if values == []:
+            raise document.error(
+                "a placeholder needs a value: a rule with a hole in it finds other things than was meant",
+                "placeholders",
+                name,
             )
 
 

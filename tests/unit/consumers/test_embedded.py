@@ -22,7 +22,7 @@ from consumers.rules import load_rules
 from consumers.state import Database, StateError
 from pipeline.config.read import read_config
 from pipeline.decode import choose
-from pipeline.detect.detect import Source
+from pipeline.detect.detect import Detect, Source
 from pipeline.notify.group import Integration
 
 if TYPE_CHECKING:
@@ -351,7 +351,7 @@ def _embedded(job: Job, database: Database, receiver: Receiver) -> tuple[Embedde
     built = {("file", 0): (receiver, Integration("file", 0, edits=False, send_resolved=True))}
     embedded = Embedded(
         settings,
-        load_rules(settings.config.rules),
+        Detect(load_rules(settings.config.rules), lateness_ms=30_000, idle_timeout_ms=60_000),
         built,
         database,
         Metrics(now_ms),

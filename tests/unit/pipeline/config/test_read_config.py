@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.model import PlaceholderFile
 from pipeline.config.read import Settings, read_config
 from pipeline.errors import ConfigError
 from pipeline.notify.route import Router
@@ -351,3 +352,40 @@ def test_the_configuration_of_compose_takes_slack_from_the_environment() -> None
     assert (slack.app_token.reveal(), slack.channel) == ("xoxb-2", "C2")
     with pytest.raises(ConfigError, match="give `app_token`"):
         read_config(text, "t.yml", {"KAFKA_BOOTSTRAP_SERVERS": "k:1"})
+
+
+# --- rules --------------------------------------------------------------------------------------------
+
+
+def test_what_belongs_to_rules_is_read() -> None:
+    more = "python_rules: [own.py]\npipelines: [sysmon, ours.yml]\non_rule_error: skip\n"
+    more += "placeholders:\n  admins: [root, 0, '007', 1.5]\n  hosts: {file: hosts.txt}\n"
+    config = read(TEXT + more).config
+    assert (config.python_rules, config.pipelines, config.on_rule_error) == (
+        ["own.py"],
+        ["sysmon", "ours.yml"],
+        "skip",
+    )
+    assert config.placeholders == {
+        "admins": ["root", 0, "007", 1.5],
+        "hosts": PlaceholderFile(file="hosts.txt"),
+    }
+
+
+def test_bad_rules_are_refused_unless_it_says_otherwise() -> None:
+    assert read(TEXT).config.on_rule_error == "refuse"
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ("on_rule_error: skp", ": on_rule_error: no such value: 'skp'; did you mean 'skip'?"),
+        ("placeholders: {a: []}", ": placeholders.a: a placeholder needs a value"),
+        ("placeholders: {a: {fiel: x}}", "no such key; did you mean 'file'?"),
+        ("placeholders: {a: root}", ": placeholders: expected `object | array`, got `str`"),
+        ("placeholders: {a: [[x]]}", "expected `"),
+        ("python_rule: [a.py]", "no such key; did you mean 'python_rules'?"),
+    ],
+)
+def test_errors_of_what_belongs_to_rules(more: str, error: str) -> None:
+    assert error in error_of(f"{TEXT}{more}\n")

@@ -66,3 +66,20 @@ def test_the_same_name_in_two_files_names_both(tmp_path: Path) -> None:
         (tmp_path / name).write_text(RULE, encoding="utf-8")
     with pytest.raises(RuleError, match=r"b\.yml:1: .*a\.yml:1"):
         load_rules([str(tmp_path)])
+
+
+@pytest.mark.parametrize("name", [".git/one.yml", "..2026_data/one.yml", ".draft.yml"])
+def test_what_begins_with_a_dot_is_left_out(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    for file in (name, "one.yml"):
+        (tmp_path / file).write_text(RULE, encoding="utf-8")
+    assert rule_files([str(tmp_path)]) == [tmp_path / "one.yml"]
+
+
+def test_a_link_to_a_rule_is_one_and_a_link_to_a_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "one.yml").write_text(RULE, encoding="utf-8")
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "linked.yml").symlink_to(tmp_path / "elsewhere" / "one.yml")
+    (tmp_path / "rules" / "folder").symlink_to(tmp_path / "elsewhere")
+    assert rule_files([str(tmp_path / "rules")]) == [tmp_path / "rules" / "linked.yml"]
