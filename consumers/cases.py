@@ -21,6 +21,7 @@ from pipeline.document import documents
 from pipeline.duration import parse_duration
 from pipeline.errors import ConfigError, nearest
 from pipeline.event import Batch, Partition
+from pipeline.sigma.options import NO_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from pipeline.alert import Alert
     from pipeline.document import Document, Key
+    from pipeline.sigma.options import Options
     from pipeline.sigma.ruleset import RuleSet
 
 __all__ = ["Outcome", "run_cases"]
@@ -76,11 +78,12 @@ class Outcome(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-def run_cases(rule_file: Path) -> Iterator[Outcome]:
+def run_cases(rule_file: Path, options: Options = NO_OPTIONS) -> Iterator[Outcome]:
     """Run the cases beside a rule file; yields nothing where there are none.
 
     Args:
         rule_file: the file of the rules.
+        options: how the rules are read.
 
     Raises:
         RuleError: the rules can't be read.
@@ -89,7 +92,7 @@ def run_cases(rule_file: Path) -> Iterator[Outcome]:
     case_file = rule_file.with_name(rule_file.stem + CASES_SUFFIX)
     if not case_file.exists():
         return
-    rules = load_rules([str(rule_file)])
+    rules = load_rules([str(rule_file)], options)
     for document in documents(_read(case_file), str(case_file)):
         try:
             cases = msgspec.convert(document.data, _Cases)

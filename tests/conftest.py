@@ -50,6 +50,14 @@ class MakeTopic(Protocol):
     ) -> str: ...
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no run find what another one has kept of the rules."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOCSIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Fetch the broker's jars here, where no test's time limit runs."""
     used = {name for item in session.items for name in getattr(item, "fixturenames", ())}

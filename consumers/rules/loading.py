@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from consumers.rules.cache import RuleCache
     from consumers.rules.forms import Form
 
-__all__ = ["Loaded", "RuleSources", "load", "load_rules"]
+__all__ = ["Loaded", "RuleSources", "load", "load_rules", "reading_options"]
 
 # What else decides how a rule is read, beside the modules of `pipeline.sigma`.
 _READ_BY = ("document.py", "duration.py", "errors.py", "event.py")
@@ -64,6 +64,19 @@ class RuleSources(msgspec.Struct, frozen=True):
     placeholders: dict[str, list[str | int | float] | PlaceholderFile] = {}
     pipelines: tuple[str, ...] = ()
     skip: bool = False
+
+
+def reading_options(sources: RuleSources) -> Options:
+    """Return how rules are read, for whoever reads them one by one.
+
+    Args:
+        sources: where the placeholders and pipelines are.
+
+    Raises:
+        ConfigError: a placeholder or pipeline can't be used.
+    """
+    pipelines = find_processing(sources.pipelines)
+    return _with_pipelines(Options(placeholders=placeholder_values(sources.placeholders)), pipelines)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -226,13 +239,15 @@ class _Reader:
         from pipeline.sigma.read import read_each  # noqa: PLC0415 — see above
 
         if self._ready is None:
-            made = self._pipelines.made()
-            self._ready = self._options
-            if made is not None:
-                self._ready = Options(
-                    self._options.placeholders, made, processing_digest=self._pipelines.digest
-                )
+            self._ready = _with_pipelines(self._options, self._pipelines)
         return tuple(read_each(text, file, self._ready))
+
+
+def _with_pipelines(options: Options, pipelines: Processing) -> Options:
+    made = pipelines.made()
+    return (
+        options if made is None else Options(options.placeholders, made, processing_digest=pipelines.digest)
+    )
 
 
 @remembered
@@ -243,7 +258,7 @@ def _version() -> str:
     """
     digest = hashlib.sha256()
     for folder in pipeline.sigma.__path__:
-        sources = sorted(Path(folder).glob("*.py"))
+        sources = sorted(Path(folder).rglob("*.py"))
         for source in (*sources, *(Path(folder).parent / name for name in _READ_BY)):
             digest.update(source.read_bytes())
     for package in _PACKAGES:
