@@ -8,7 +8,11 @@ import os
 __all__ = ["COMMANDS", "STAGES", "parser"]
 
 STAGES = ("detect", "correlate", "notify")
-COMMANDS = ("worker", "run", "topics", "broker", "test", "check", "dead-letters")
+COMMANDS = (
+    *("worker", "run", "topics", "broker"),
+    *("check", "rules", "lint", "test", "explain"),
+    "dead-letters",
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -17,26 +21,28 @@ def parser() -> argparse.ArgumentParser:
         prog="tocsin", description="Log alerting and detection on Kafka, or on files."
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
+    configured = argparse.ArgumentParser(add_help=False)
+    configured.add_argument(
         "--config",
         metavar="FILE",
         default=os.environ.get("TOCSIN_CONFIG"),
         help="the configuration (default: TOCSIN_CONFIG, else all that ships, shown on the terminal)",
     )
+    common = argparse.ArgumentParser(add_help=False, parents=[configured])
     common.add_argument(
         "--bootstrap-servers",
         metavar="HOST:PORT",
         help="where Kafka is (default: KAFKA_BOOTSTRAP_SERVERS, else what is configured)",
     )
 
-    loading = argparse.ArgumentParser(add_help=False)
-    loading.add_argument(
+    processed = argparse.ArgumentParser(add_help=False)
+    processed.add_argument(
         "--pipeline",
         action="append",
         metavar="NAME_OR_FILE",
         help="apply this pySigma pipeline to the rules; may be repeated (default: those configured)",
     )
+    loading = argparse.ArgumentParser(add_help=False, parents=[processed])
     loading.add_argument(
         "--skip-bad-rules",
         action="store_true",
@@ -81,16 +87,73 @@ def parser() -> argparse.ArgumentParser:
         "--port", type=int, default=9092, help="on loopback; 0: any free port (default: 9092)"
     )
 
-    test = commands.add_parser("test", help="run the cases beside rules")
-    test.add_argument(
-        "paths", nargs="*", metavar="PATH", help="rule files and folders (default: shipped rules)"
-    )
-    test.add_argument("-v", "--verbose", action="store_true", help="show the cases that pass, too")
-
     commands.add_parser("check", parents=[common, loading], help="check the configuration and the rules")
+    _add_rule_commands(commands, [configured, processed])
 
     letters = commands.add_parser(
         "dead-letters", parents=[common], help="list the records that were put aside"
     )
     letters.add_argument("--redrive", action="store_true", help="write each back to the topic it came from")
     return top
+
+
+def _add_rule_commands(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], parents: list[argparse.ArgumentParser]
+) -> None:
+    """Add what is about rules themselves; none of these needs Kafka."""
+    rules = commands.add_parser("rules", parents=parents, help="list what is loaded, and what it needs")
+    rules.add_argument(
+        "paths", nargs="*", metavar="PATH", help="rule files and folders (default: those configured)"
+    )
+    rules.add_argument("--logsource", default="", metavar="PRODUCT=…,CATEGORY=…", help="only those for it")
+    rules.add_argument(
+        "--only",
+        choices=("all", "unfiltered", "alerting", "feeding", "correlations"),
+        default="all",
+        help="which of them (default: all)",
+    )
+    rules.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    rules.add_argument("-v", "--verbose", action="store_true", help="show each rule, not only sums")
+
+    lint = commands.add_parser("lint", parents=parents, help="find what is wrong or doubtful in rules")
+    lint.add_argument(
+        "paths", nargs="*", metavar="PATH", help="rule files and folders (default: those configured)"
+    )
+    lint.add_argument("--format", choices=("text", "json", "sarif"), default="text", help="default: text")
+    lint.add_argument(
+        "--fail-on",
+        choices=("error", "warning", "info"),
+        default="error",
+        help="what makes the exit code 1 (default: error)",
+    )
+    lint.add_argument(
+        "--disable", action="append", default=[], metavar="CHECK", help="turn a check off; may be repeated"
+    )
+
+    test = commands.add_parser("test", parents=parents, help="run the cases beside rules")
+    test.add_argument(
+        "paths", nargs="*", metavar="PATH", help="rule files and folders (default: shipped rules)"
+    )
+    test.add_argument("-v", "--verbose", action="store_true", help="show the cases that pass, too")
+
+    explain = commands.add_parser(
+        "explain", parents=parents, help="show why a rule matches an event, or does not"
+    )
+    explain.add_argument(
+        "rule", metavar="RULE", help="an id, a name, the beginning of a title, or a rule file"
+    )
+    explain.add_argument(
+        "event",
+        metavar="EVENT",
+        help="a line, a file of lines (FILE:3 is its third), or -",
+    )
+    explain.add_argument(
+        "--rules", action="append", metavar="PATH", help="where to look (default: the rules configured)"
+    )
+    explain.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    explain.add_argument(
+        "--decode", default="auto", metavar="FORMAT", help="of the event (default: found out)"
+    )
+    explain.add_argument(
+        "--logsource", default="", metavar="PRODUCT=…,CATEGORY=…", help="what the event's source declares"
+    )

@@ -18,6 +18,7 @@ from pipeline.errors import TocsinError
 if TYPE_CHECKING:
     from consumers.rules import RuleCache, RuleSources
     from pipeline.config.read import Settings
+    from pipeline.sigma.options import Options
 
 __all__ = ["check", "create_topics", "dead_letters", "test_rules"]
 
@@ -28,18 +29,19 @@ def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-def test_rules(paths: list[str], *, verbose: bool) -> int:
+def test_rules(paths: list[str], options: Options, *, verbose: bool) -> int:
     """Run the cases beside rules; return 1 if one is not as it should be.
 
     Args:
         paths: rule files and folders.
+        options: how the rules are read.
         verbose: whether to show the cases that passed as well.
     """
     # Rules without cases are at least read, and references between files resolved.
-    load_rules(paths)
+    load_rules(paths, options)
     passed = failed = bare = 0
     for file in rule_files(paths):
-        outcomes = list(run_cases(file))
+        outcomes = list(run_cases(file, options))
         bare += not outcomes
         for outcome in outcomes:
             if outcome.problem:

@@ -14,7 +14,6 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 import structlog
@@ -28,6 +27,7 @@ from consumers.clock import now_ms, timer_ns
 from consumers.defaults import DEFAULT_CONFIG, DEFAULT_NAME
 from consumers.delivery import Delivery, build_receivers
 from consumers.embedded import Embedded
+from consumers.explain import explain
 from consumers.files import FileReader, StdinReader
 from consumers.kafka.client import Client
 from consumers.kafka.correlate import CorrelateStage
@@ -36,9 +36,11 @@ from consumers.kafka.detect import DetectStage
 from consumers.kafka.notify import NotifyStage
 from consumers.kafka.session import run_stage
 from consumers.kafka.topics import TopicNames
+from consumers.lint import lint_rules
 from consumers.logs import configure_logs
 from consumers.metrics import Metrics
 from consumers.progress import progress, show_summary
+from consumers.rule_list import list_rules
 from consumers.rules import (
     SHIPPED,
     LiveRules,
@@ -47,7 +49,9 @@ from consumers.rules import (
     RuleSources,
     calm,
     default_cache,
+    reading_options,
 )
+from consumers.sources import declared_source, file_sources
 from consumers.state.sqlite import Database
 from consumers.web import serve_web
 from pipeline.config.read import Settings, read_config
@@ -55,7 +59,6 @@ from pipeline.correlate.correlate import Correlate
 from pipeline.decode import choose
 from pipeline.detect.detect import Detect, Source
 from pipeline.errors import ConfigError, TocsinError
-from pipeline.event import LogSource
 from pipeline.notify.notify import Notify
 from pipeline.notify.route import Router
 
@@ -64,7 +67,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from consumers.kafka.session import Stage
-    from pipeline.config.model import SourceConfig
 
 __all__ = ["main"]
 
@@ -116,9 +118,9 @@ def _first(group: BaseExceptionGroup[TocsinError]) -> BaseException:
 def _run(args: argparse.Namespace) -> int:
     if args.command == "broker":
         return serve_broker(Path(args.dir), args.port)
-    if args.command == "test":
-        return commands.test_rules(args.paths or [SHIPPED], verbose=args.verbose)
     settings = _settings(args)
+    if args.command in ("rules", "lint", "test", "explain"):
+        return _about_rules(args, _rule_sources(args, settings))
     configure_logs(settings.config.log_format)
     match args.command:
         case "check":
@@ -139,6 +141,42 @@ def _run(args: argparse.Namespace) -> int:
     return uvloop.run(work)
 
 
+def _about_rules(args: argparse.Namespace, sources: RuleSources) -> int:
+    options = reading_options(sources)
+    match args.command:
+        case "rules":
+            return list_rules(
+                args.paths or sources.paths,
+                options=options,
+                python=() if args.paths else sources.python,
+                form=args.format,
+                logsource=args.logsource,
+                only=args.only,
+                verbose=args.verbose,
+            )
+        case "lint":
+            return lint_rules(
+                args.paths or list(sources.paths),
+                form=args.format,
+                fail_on=args.fail_on,
+                options=options,
+                disabled=args.disable,
+            )
+        case "test":
+            return commands.test_rules(args.paths or [SHIPPED], options, verbose=args.verbose)
+        case _:
+            return explain(
+                args.rule,
+                args.event,
+                sources.paths,
+                options=options,
+                python=sources.python,
+                form=args.format,
+                format=args.decode,
+                logsource=args.logsource,
+            )
+
+
 def _settings(args: argparse.Namespace) -> Settings:
     """Read the configuration; what stands on the command line or in the environment wins."""
     if args.config:
@@ -149,20 +187,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         settings = read_config(text, args.config, os.environ)
     else:
         settings = read_config(DEFAULT_CONFIG, DEFAULT_NAME, os.environ)
-    servers = args.bootstrap_servers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    servers = getattr(args, "bootstrap_servers", None) or os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     return settings.with_bootstrap_servers(servers) if servers else settings
-
-
-def _source(declared: SourceConfig) -> Source:
-    written = declared.logsource if isinstance(declared.logsource, list) else [declared.logsource]
-    logsources = tuple(LogSource(s.product, s.service, s.category) for s in written)
-    try:
-        zone = ZoneInfo(declared.timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigError(
-            f"no such time zone: {declared.timezone!r}; write it as Europe/Vienna", path="sources"
-        ) from error
-    return Source(declared.format, logsources, service=declared.service, zone=zone)
 
 
 @contextlib.contextmanager
@@ -202,7 +228,7 @@ def _rule_sources(args: argparse.Namespace, settings: Settings) -> RuleSources:
         python=tuple(config.python_rules),
         placeholders=config.placeholders,
         pipelines=tuple(args.pipeline or config.pipelines),
-        skip=args.skip_bad_rules or config.on_rule_error == "skip",
+        skip=getattr(args, "skip_bad_rules", False) or config.on_rule_error == "skip",
     )
 
 
@@ -232,8 +258,8 @@ def _detect(settings: Settings, live: LiveRules, cache: RuleCache) -> Detect:
 
 async def _embedded(args: argparse.Namespace, settings: Settings) -> int:
     config = settings.config
-    sources = _file_sources(args, settings)
-    stdin = next((_source(s) for s in config.sources if s.stdin), Source(args.format))
+    sources = file_sources(args.files, args.format, settings.config.sources)
+    stdin = next((declared_source(s) for s in config.sources if s.stdin), Source(args.format))
     database = _database(args.state or config.state)
     metrics = Metrics(now_ms)
     cache = _cache()
@@ -295,28 +321,6 @@ async def _embedded(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if summary.failed else 0
 
 
-def _file_sources(args: argparse.Namespace, settings: Settings) -> dict[str, Source]:
-    """Return the files to read and what is declared of each; none means standard input."""
-    declared = {str(path): _source(s) for s in settings.config.sources if s.file for path in _expand(s.file)}
-    if args.files == ["-"]:
-        return {}
-    if args.files:
-        return {p: declared.get(p, Source(args.format)) for p in map(os.path.abspath, args.files)}
-    if not declared and not any(s.stdin for s in settings.config.sources):
-        raise ConfigError("nothing to read: name files, or `-` for standard input")
-    return declared
-
-
-def _expand(pattern: str) -> list[Path]:
-    """Return the files that a pattern names now; a name without wildcards stands for itself."""
-    path = Path(os.path.abspath(pattern))  # noqa: PTH100 — `absolute` keeps `..`, and the reader does not
-    parts = path.parts
-    wild = next((i for i, part in enumerate(parts) if any(c in part for c in "*?[")), None)
-    if wild is None:
-        return [path]
-    return sorted(Path(*parts[:wild]).glob(str(Path(*parts[wild:]))))
-
-
 def _database(path: str | None) -> Database:
     if path is None:
         return Database(None)
@@ -342,7 +346,7 @@ class _Assembly:
         self.live = _live(args, settings, self._cache, self.metrics)
         # What each topic of events holds, by its name.
         self._sources = {
-            f"{config.kafka.topic_prefix}{s.kafka}": _source(s) for s in config.sources if s.kafka
+            f"{config.kafka.topic_prefix}{s.kafka}": declared_source(s) for s in config.sources if s.kafka
         }
         if not self._sources:
             raise ConfigError("no source is a Kafka topic", path="sources")

@@ -1,19 +1,18 @@
 """The compiler: a rule's condition becomes one function over a `Subject`, made once, called often.
 
 Each test has a small factory; the table at the end names them all. Text is folded by `str.lower` on both
-sides; wildcards in the middle and regular expressions run in RE2, so no pattern takes more than linear time.
+sides. What the members of an `Or` ask of one field is asked at once, however many they are; no test takes
+more than linear time in the size of the rule or of the event.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import operator
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-import re2
-
+from pipeline.errors import RuleError
 from pipeline.sigma.form import (
     And,
     Compare,
@@ -30,15 +29,20 @@ from pipeline.sigma.form import (
     Text,
     TimePart,
     Truth,
-    Wild,
 )
+from pipeline.sigma.network import network_predicate
+from pipeline.sigma.reference import reference_predicate
 from pipeline.sigma.subject import Subject, text_of
+from pipeline.sigma.text import AnyOf, anywhere, regex_predicate, shape_of, text_predicate
 from pipeline.sigma.time_part import time_part_predicate
 
 if TYPE_CHECKING:
     from pipeline.sigma.form import Rule, Test
 
-__all__ = ["Matcher", "anywhere", "compile_rule", "text_predicate"]
+__all__ = ["DEEPEST", "Matcher", "anywhere", "compile_node", "compile_rule", "text_predicate"]
+
+DEEPEST = 100
+"""Conditions may nest as deep: each level is a call within a call."""
 
 Matcher = Callable[[Subject], bool]
 
@@ -48,6 +52,7 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "gt": operator.gt,
     "gte": operator.ge,
 }
+_NUMBERS_AND_TEXTS = frozenset({int, float, str})
 _NUMBER = re.compile(
     r"\s{0,9}[+-]?(?:\d{1,300}(?:\.\d{0,300})?|\.\d{1,300})(?:[eE][+-]?\d{1,3})?\s{0,9}", re.ASCII
 )
@@ -57,22 +62,45 @@ def compile_rule(rule: Rule) -> Matcher:
     """Return a function that says whether an event satisfies the rule's detection.
 
     The log source is not looked at: whoever calls has chosen the rules that apply.
+
+    Raises:
+        RuleError: the condition nests deeper than `DEEPEST`, or a text with `?` is too long.
     """
-    return _node(rule.condition)
+    try:
+        return compile_node(rule.condition)
+    except RuleError as error:
+        about = rule.about
+        raise RuleError(error.message, file=about.file, line=about.line, path="detection") from error
 
 
-def _node(node: Node) -> Matcher:
+def compile_node(node: Node) -> Matcher:
+    """Return a function that says whether an event satisfies a part of a condition.
+
+    Raises:
+        RuleError: as of `compile_rule`.
+    """
+    return _node(node, 0)
+
+
+def _node(node: Node, depth: int) -> Matcher:
+    if depth > DEEPEST:
+        raise RuleError(f"the condition is nested too deeply; {DEEPEST} levels are possible")
     match node:
         case Item():
-            field, test = node.field, node.test
-            return _keyword(test) if field is None else _TESTS[type(test)](field, test)
+            return _item(node)
         case Not():
-            inner = _node(node.item)
+            inner = _node(node.item, depth + 1)
             return lambda s: not inner(s)
         case And():
-            return _all(tuple(_node(i) for i in _flat(node, And)))
+            return _all(tuple(_node(i, depth + 1) for i in _flat(node, And)))
         case Or():
-            return _any(_merged(_flat(node, Or)))
+            together, others = _together(_flat(node, Or))
+            return _any((*together, *(_node(i, depth + 1) for i in others)))
+
+
+def _item(item: Item) -> Matcher:
+    field, test = item.field, item.test
+    return _keyword(test) if field is None else _TESTS[type(test)](field, test)
 
 
 def _flat(node: And | Or, kind: type[And | Or]) -> list[Node]:
@@ -86,51 +114,6 @@ def _flat(node: And | Or, kind: type[And | Or]) -> list[Node]:
         else:
             members.append(top)
     return members
-
-
-def _merged(nodes: list[Node]) -> tuple[Matcher, ...]:
-    """Compile the members of an `Or`; those that look for a plain text in one place share one function."""
-    matchers: list[Matcher] = []
-    literals: dict[str | None, list[str]] = {}
-    for node in nodes:
-        if isinstance(node, Item) and (literal := _contained(node)) is not None:
-            literals.setdefault(node.field, []).append(literal)
-        else:
-            matchers.append(_node(node))
-    for field, needles in literals.items():
-        matchers.append(_contains_any(field, tuple(dict.fromkeys(needles))))
-    return tuple(matchers)
-
-
-def _contained(item: Item) -> str | None:
-    """Return the folded text that the item only has to contain, or None if it asks for more."""
-    test = item.test
-    if (
-        isinstance(test, Text)
-        and not test.cased
-        and not any(isinstance(part, str) and "\0" in part for part in test.parts)
-    ):
-        parts = test.parts
-        if item.field is None and len(parts) == 1 and isinstance(parts[0], str):
-            return parts[0].lower()
-        if len(parts) == 3 and parts[0] is parts[2] is Wild.ANY and isinstance(parts[1], str):
-            return parts[1].lower()
-    return None
-
-
-def _contains_any(field: str | None, needles: tuple[str, ...]) -> Matcher:
-    if field is None:
-        return lambda s: _has_any(s.everything_folded(), needles)
-    return lambda s: _has_any(s.folded(field), needles)
-
-
-def _has_any(texts: tuple[str, ...], needles: tuple[str, ...]) -> bool:
-    # Texts are joined, for one search of each needle; a NUL keeps them apart, and is in no needle.
-    haystack = texts[0] if len(texts) == 1 else "\0".join(texts)
-    for needle in needles:  # noqa: SIM110 - a plain loop costs a third of a generator
-        if needle in haystack:
-            return True
-    return False
 
 
 def _all(matchers: tuple[Matcher, ...]) -> Matcher:
@@ -159,81 +142,132 @@ def _any(matchers: tuple[Matcher, ...]) -> Matcher:
     return any_of
 
 
+# --- what an Or asks of one field, at once ------------------------------------------------------------
+
+
+def _together(nodes: list[Node]) -> tuple[list[Matcher], list[Node]]:
+    """Return matchers for the members that can share one, and the members left."""
+    texts: dict[tuple[str | None, bool], list[Text]] = {}
+    numbers: dict[str, list[int | float]] = {}
+    networks: dict[str, list[str]] = {}
+    others: list[Node] = []
+    for node in nodes:
+        match node:
+            case Item(field=field, test=Text() as test):
+                texts.setdefault((field, test.cased), []).append(anywhere(test) if field is None else test)
+            case Item(field=None, test=Number(value=value) | Truth(value=value)):
+                texts.setdefault((None, False), []).append(anywhere(Text((str(text_of(value)),))))
+            case Item(field=str(field), test=Number(value=value)):
+                numbers.setdefault(field, []).append(value)
+            case Item(field=str(field), test=Network(network=network)):
+                networks.setdefault(field, []).append(network)
+            case _:
+                others.append(node)
+    matchers = [_numbers(field, values) for field, values in numbers.items()]
+    matchers += [m for (field, cased), tests in texts.items() for m in _texts(field, tests, cased=cased)]
+    matchers += [_on_texts(field, network_predicate(wanted)) for field, wanted in networks.items()]
+    return matchers, others
+
+
+def _texts(field: str | None, tests: list[Text], *, cased: bool) -> list[Matcher]:
+    """Return matchers for texts of which one is to be found under a field; the cheapest first."""
+    by_shape: dict[str, list[str]] = {}
+    matchers: list[Matcher] = []
+    for test in tests:
+        if (shape := shape_of(test)) is None:
+            matchers.append(_on_texts(field, text_predicate(test), cased=cased))
+        else:
+            by_shape.setdefault(shape[0], []).append(shape[1])
+    return [_OF_SHAPE[s](field, by_shape[s], cased) for s in _OF_SHAPE if s in by_shape] + matchers
+
+
+def _on_texts(field: str | None, holds: Callable[[str], bool], *, cased: bool = True) -> Matcher:
+    """Return a matcher that asks each text under a field, as written or folded."""
+
+    def as_written(s: Subject) -> bool:
+        for text in s.texts(field):  # noqa: SIM110 - a generator costs more than most tests
+            if holds(text):
+                return True
+        return False
+
+    def folded(s: Subject) -> bool:
+        for text in s.folded(field):  # noqa: SIM110 - as above
+            if holds(text):
+                return True
+        return False
+
+    return as_written if cased else folded
+
+
+def _equals(field: str | None, literals: list[str], cased: bool) -> Matcher:  # noqa: FBT001 - as in the table
+    if len(literals) == 1:
+        (literal,) = literals
+        return (lambda s: literal in s.texts(field)) if cased else (lambda s: literal in s.folded(field))
+    wanted = frozenset(literals)
+    if cased:
+        return lambda s: not wanted.isdisjoint(s.texts(field))
+    return lambda s: not wanted.isdisjoint(s.folded(field))
+
+
+def _begins(field: str | None, literals: list[str], cased: bool) -> Matcher:  # noqa: FBT001 - as above
+    wanted = tuple(dict.fromkeys(literals))
+    return _on_texts(field, lambda text: text.startswith(wanted), cased=cased)
+
+
+def _ends(field: str | None, literals: list[str], cased: bool) -> Matcher:  # noqa: FBT001 - as above
+    wanted = tuple(dict.fromkeys(literals))
+    return _on_texts(field, lambda text: text.endswith(wanted), cased=cased)
+
+
+def _contains(field: str | None, literals: list[str], cased: bool) -> Matcher:  # noqa: FBT001 - as above
+    if len(literals) == 1:
+        (literal,) = literals
+        return _on_texts(field, lambda text: literal in text, cased=cased)
+    # In texts that are joined by a NUL each needle is searched once; without a NUL it can't span two of them.
+    plain = AnyOf(literal for literal in literals if literal and "\0" not in literal)
+    others = AnyOf(literal for literal in literals if not literal or "\0" in literal)
+    matchers: list[Matcher] = []
+    if plain:
+        matchers.append(
+            (lambda s: plain.within("\0".join(s.texts(field))))
+            if cased
+            else (lambda s: plain.within(s.joined(field)))
+        )
+    if others:
+        matchers.append(_on_texts(field, others.within, cased=cased))
+    return _any(tuple(matchers))
+
+
+_OF_SHAPE = {"equals": _equals, "startswith": _begins, "endswith": _ends, "contains": _contains}
+
+
+def _numbers(field: str, values: list[int | float]) -> Matcher:
+    wanted = frozenset((*values, *map(text_of, values)))
+
+    def equal(s: Subject) -> bool:
+        for value in s.values(field):  # noqa: SIM110 - as above
+            # Neither is a boolean a number, nor can lists and objects be looked for in a set.
+            if type(value) in _NUMBERS_AND_TEXTS and value in wanted:
+                return True
+        return False
+
+    return equal
+
+
 # --- tests of a field ---------------------------------------------------------------------------------
 
 
 def _text(field: str, test: Text) -> Matcher:
-    holds = text_predicate(test)
-    if test.cased:
-        return lambda s: any(map(holds, s.texts(field)))
-    return lambda s: any(map(holds, s.folded(field)))
-
-
-def text_predicate(test: Text) -> Callable[[str], bool]:
-    """Return a predicate over a text (already folded unless the test is cased)."""
-    parts = test.parts if test.cased else tuple(p.lower() if isinstance(p, str) else p for p in test.parts)
-    match parts:
-        case ():
-            return "".__eq__
-        case (str(literal),):
-            return literal.__eq__
-        case (Wild.ANY,):
-            return lambda _: True
-        case (Wild.ANY, str(literal), Wild.ANY):
-            return lambda text: literal in text
-        case (str(literal), Wild.ANY):
-            return lambda text: text.startswith(literal)
-        case (Wild.ANY, str(literal)):
-            return lambda text: text.endswith(literal)
-        case _:
-            regex = "".join(_WILD[p] if isinstance(p, Wild) else re2.escape(p) for p in parts)
-            return _regex(f"(?s)^{regex}$").search
-
-
-_WILD = {Wild.ANY: ".*", Wild.ONE: ".", Wild.DASH: "[-/–—―]"}  # noqa: RUF001 — the dashes of `windash`
-
-
-class _Regex:
-    """An RE2 pattern whose search says yes or no, for any text."""
-
-    __slots__ = ("_pattern",)
-
-    def __init__(self, pattern: Any) -> None:  # Any: re2 ships no types
-        self._pattern = pattern
-
-    def search(self, text: str) -> bool:
-        # RE2 works on UTF-8; a lone surrogate has none, and no pattern can mean one.
-        if not text.isascii():
-            text = text.encode("utf-8", "replace").decode("utf-8")
-        return self._pattern.search(text) is not None
-
-
-def _regex(source: str) -> _Regex:
-    options = re2.Options()
-    options.log_errors = False
-    # A `$` is the end of the text here, as in Python without MULTILINE, not before a last newline.
-    return _Regex(re2.compile(source, options))
+    (matcher,) = _texts(field, [test], cased=test.cased)
+    return matcher
 
 
 def _pattern(field: str, test: Pattern) -> Matcher:
-    search = _regex(test.regex).search
-    return lambda s: any(map(search, s.texts(field)))
+    return _on_texts(field, regex_predicate(test.regex))
 
 
 def _number(field: str, test: Number) -> Matcher:
-    holds = _number_predicate(test)
-    return lambda s: any(map(holds, s.values(field)))
-
-
-def _number_predicate(test: Number) -> Callable[[object], bool]:
-    number, text = test.value, text_of(test.value)
-
-    def equal(value: object) -> bool:
-        if isinstance(value, str):
-            return value == text
-        return isinstance(value, int | float) and not isinstance(value, bool) and value == number
-
-    return equal
+    return _numbers(field, [test.value])
 
 
 def _truth(field: str, test: Truth) -> Matcher:
@@ -255,22 +289,7 @@ def _exists(field: str, test: Exists) -> Matcher:
 
 
 def _network(field: str, test: Network) -> Matcher:
-    network = ipaddress.ip_network(test.network)
-
-    def inside(s: Subject) -> bool:
-        return any(_address_in(text, network) for text in s.texts(field))
-
-    return inside
-
-
-def _address_in(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    if len(text) > 64 or not (text[:1].isalnum() or text[:1] == ":"):
-        return False
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return address.version == network.version and address in network
+    return _on_texts(field, network_predicate([test.network]))
 
 
 def _compare(field: str, test: Compare) -> Matcher:
@@ -300,22 +319,11 @@ def _time_part(field: str, test: TimePart) -> Matcher:
 
 
 def _fieldref(field: str, test: FieldRef) -> Matcher:
-    other, holds = test.field, _REFERENCES[test.how]
+    other, holds = test.field, reference_predicate(test.how)
     if test.cased:
-        return lambda s: any(holds(mine, theirs) for mine in s.texts(field) for theirs in s.texts(other))
+        return lambda s: holds(s.texts(field), s.texts(other))
+    return lambda s: holds(s.folded(field), s.folded(other))
 
-    def refers(s: Subject) -> bool:
-        return any(holds(mine, theirs) for mine in s.folded(field) for theirs in s.folded(other))
-
-    return refers
-
-
-_REFERENCES: dict[str, Callable[[str, str], bool]] = {
-    "equals": str.__eq__,
-    "startswith": str.startswith,
-    "endswith": str.endswith,
-    "contains": str.__contains__,
-}
 
 _TESTS = cast(
     "dict[type, Callable[[str, Test], Matcher]]",
@@ -340,27 +348,13 @@ _TESTS = cast(
 def _keyword(test: Test) -> Matcher:
     """Return a matcher that looks for a value anywhere in the event, but never in its keys."""
     match test:
-        case Number():
-            return _contains_any(None, (cast("str", text_of(test.value)),))
-        case Truth():
-            return _contains_any(None, (cast("str", text_of(test.value)),))
+        case Number(value=value) | Truth(value=value):
+            return _contains(None, [str(text_of(value))], False)  # noqa: FBT003 - not cased
         case Pattern():
-            search = _regex(test.regex).search
-            return lambda s: any(map(search, s.everything()))
+            return _on_texts(None, regex_predicate(test.regex))
         case Text():
             # Anywhere: the text has wildcards around it, whether they were written or not.
-            holds = text_predicate(anywhere(test))
-            if test.cased:
-                return lambda s: any(map(holds, s.everything()))
-            return lambda s: any(map(holds, s.everything_folded()))
+            (matcher,) = _texts(None, [anywhere(test)], cased=test.cased)
+            return matcher
         case _:
             raise TypeError(f"{type(test).__name__} is no test of a whole event")
-
-
-def anywhere(test: Text) -> Text:
-    """Return a test for the same text with anything around it."""
-    parts: list[str | Wild] = [Wild.ANY]
-    for part in (*test.parts, Wild.ANY):
-        if not (part is Wild.ANY and parts[-1] is Wild.ANY):
-            parts.append(part)
-    return Text(tuple(parts), test.cased)

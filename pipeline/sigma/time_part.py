@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pipeline.sigma.form import TimePart
 
-__all__ = ["time_part_predicate"]
+__all__ = ["part_of", "time_part_predicate"]
 
 _PARTS: dict[str, Callable[[dt.datetime], int]] = {
     "minute": lambda moment: moment.minute,
@@ -37,16 +37,27 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 
 def time_part_predicate(test: TimePart) -> Callable[[object], bool]:
     """Return a predicate over a field's value: an ISO 8601 text, or an epoch number in s, ms, µs or ns."""
-    part, holds, wanted = _PARTS[test.part], _OPERATORS[test.op], test.value
+    part, holds, wanted = test.part, _OPERATORS[test.op], test.value
 
     def matches(value: object) -> bool:
-        ms = of_value(value, dt.UTC)
-        if ms is None:
-            return False
-        try:
-            moment = dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
-        except (ValueError, OverflowError, OSError):
-            return False
-        return holds(part(moment), wanted)
+        number = part_of(part, value)
+        return number is not None and holds(number, wanted)
 
     return matches
+
+
+def part_of(part: str, value: object) -> int | None:
+    """Return a part of a time, as `time_part_predicate` compares it, or None if the value is no time.
+
+    Args:
+        part: `minute`, `hour`, `day`, `week`, `month` or `year`.
+        value: a field's value.
+    """
+    ms = of_value(value, dt.UTC)
+    if ms is None:
+        return None
+    try:
+        moment = dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return _PARTS[part](moment)

@@ -1,0 +1,1 @@
+"""What an attacker's log line or a careless rule can ask of a worker."""
