@@ -32,6 +32,7 @@ from pipeline.sigma.form import (
 )
 from pipeline.sigma.network import network_predicate
 from pipeline.sigma.reference import reference_predicate
+from pipeline.sigma.regex_literals import required_literals
 from pipeline.sigma.subject import Subject, text_of
 from pipeline.sigma.text import AnyOf, anywhere, regex_predicate, shape_of, text_predicate
 from pipeline.sigma.time_part import time_part_predicate
@@ -46,6 +47,8 @@ DEEPEST = 100
 
 Matcher = Callable[[Subject], bool]
 
+# With more, looking for them costs as much as the regular expression.
+_MOST_LITERALS = 8
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "lt": operator.lt,
     "lte": operator.le,
@@ -92,7 +95,9 @@ def _node(node: Node, depth: int) -> Matcher:
             inner = _node(node.item, depth + 1)
             return lambda s: not inner(s)
         case And():
-            return _all(tuple(_node(i, depth + 1) for i in _flat(node, And)))
+            # What is cheap to ask decides most events before what is dear has its turn.
+            members = sorted(_flat(node, And), key=_cost)
+            return _all(tuple(_node(i, depth + 1) for i in members))
         case Or():
             together, others = _together(_flat(node, Or))
             return _any((*together, *(_node(i, depth + 1) for i in others)))
@@ -114,6 +119,29 @@ def _flat(node: And | Or, kind: type[And | Or]) -> list[Node]:
         else:
             members.append(top)
     return members
+
+
+_KEYWORD_COST = 20
+_COSTS: dict[type, int] = {Pattern: 10, Network: 4, FieldRef: 3, TimePart: 5, Compare: 2}
+
+
+def _cost(node: Node) -> int:
+    """Return roughly how much more a node costs to ask than one plain text of one field."""
+    cost = 0
+    waiting: list[Node] = [node]
+    while waiting:
+        match waiting.pop():
+            case Item(field=None):
+                cost += _KEYWORD_COST
+            case Item(test=Text() as test) if shape_of(test) is None:
+                cost += 2
+            case Item(test=test):
+                cost += _COSTS.get(type(test), 1)
+            case Not(item=item):
+                waiting.append(item)
+            case And(items=items) | Or(items=items):
+                waiting.extend(items)
+    return cost
 
 
 def _all(matchers: tuple[Matcher, ...]) -> Matcher:
@@ -211,18 +239,45 @@ def _equals(field: str | None, literals: list[str], cased: bool) -> Matcher:  # 
 
 def _begins(field: str | None, literals: list[str], cased: bool) -> Matcher:  # noqa: FBT001 - as above
     wanted = tuple(dict.fromkeys(literals))
-    return _on_texts(field, lambda text: text.startswith(wanted), cased=cased)
+    if cased:
+        return _on_texts(field, lambda text: text.startswith(wanted))
+
+    def begins(s: Subject) -> bool:
+        for text in s.folded(field):  # noqa: SIM110 - a generator, or a call within, costs more than the test
+            if text.startswith(wanted):
+                return True
+        return False
+
+    return begins
 
 
 def _ends(field: str | None, literals: list[str], cased: bool) -> Matcher:  # noqa: FBT001 - as above
     wanted = tuple(dict.fromkeys(literals))
-    return _on_texts(field, lambda text: text.endswith(wanted), cased=cased)
+    if cased:
+        return _on_texts(field, lambda text: text.endswith(wanted))
+
+    def ends(s: Subject) -> bool:
+        for text in s.folded(field):  # noqa: SIM110 - as above
+            if text.endswith(wanted):
+                return True
+        return False
+
+    return ends
 
 
 def _contains(field: str | None, literals: list[str], cased: bool) -> Matcher:  # noqa: FBT001 - as above
     if len(literals) == 1:
         (literal,) = literals
-        return _on_texts(field, lambda text: literal in text, cased=cased)
+        if cased:
+            return _on_texts(field, lambda text: literal in text)
+
+        def contains(s: Subject) -> bool:
+            for text in s.folded(field):  # noqa: SIM110 - as above
+                if literal in text:
+                    return True
+            return False
+
+        return contains
     # In texts that are joined by a NUL each needle is searched once; without a NUL it can't span two of them.
     plain = AnyOf(literal for literal in literals if literal and "\0" not in literal)
     others = AnyOf(literal for literal in literals if not literal or "\0" in literal)
@@ -263,7 +318,22 @@ def _text(field: str, test: Text) -> Matcher:
 
 
 def _pattern(field: str, test: Pattern) -> Matcher:
-    return _on_texts(field, regex_predicate(test.regex))
+    holds = regex_predicate(test.regex)
+    literals = required_literals(test.regex)
+    if literals is None or len(literals) > _MOST_LITERALS:
+        return _on_texts(field, holds)
+    needed = AnyOf(literals)
+
+    def found(s: Subject) -> bool:
+        for text, folded in zip(s.texts(field), s.folded(field), strict=True):
+            # Most texts are told by a literal already; what else folds to ASCII is RE2's to know.
+            if text.isascii() and not needed.within(folded):
+                continue
+            if holds(text):
+                return True
+        return False
+
+    return found
 
 
 def _number(field: str, test: Number) -> Matcher:

@@ -79,8 +79,11 @@ class Subject:
         if found is None:
             if field is None:
                 found = tuple(self._told())
+            elif type(value := self.event.fields.get(field)) is str:
+                # Nearly every look-up: the long way costs three times as much.
+                found = (value,)
             else:
-                found = tuple(t for v in self.values(field) if (t := text_of(v)) is not None)
+                found = tuple([t for v in self.values(field) if (t := text_of(v)) is not None])
             self._texts[field] = found
         return found
 
@@ -88,7 +91,9 @@ class Subject:
         """Return the same in lower case."""
         found = self._folded.get(field)
         if found is None:
-            found = self._folded[field] = tuple([t.lower() for t in self.texts(field)])
+            texts = self.texts(field)
+            found = (texts[0].lower(),) if len(texts) == 1 else tuple([t.lower() for t in texts])
+            self._folded[field] = found
         return found
 
     def joined(self, field: str | None) -> str:
