@@ -31,7 +31,7 @@ from consumers.rules import rule_files
 from pipeline.detect.detect import Detect, Source
 from pipeline.errors import RuleError
 from pipeline.event import Batch, LogSource, Partition
-from pipeline.sigma.read import read_each
+from pipeline.sigma.reader.read import read_each
 from pipeline.sigma.ruleset import RuleSet
 
 if TYPE_CHECKING:

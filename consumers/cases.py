@@ -21,7 +21,7 @@ from pipeline.document import documents
 from pipeline.duration import parse_duration
 from pipeline.errors import ConfigError, nearest
 from pipeline.event import Batch, Partition
-from pipeline.sigma.options import NO_OPTIONS
+from pipeline.sigma.reader.options import NO_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pipeline.alert import Alert
     from pipeline.document import Document, Key
-    from pipeline.sigma.options import Options
+    from pipeline.sigma.reader.options import Options
     from pipeline.sigma.ruleset import RuleSet
 
 __all__ = ["Outcome", "run_cases"]

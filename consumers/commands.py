@@ -18,7 +18,7 @@ from pipeline.errors import TocsinError
 if TYPE_CHECKING:
     from consumers.rules import RuleCache, RuleSources
     from pipeline.config.read import Settings
-    from pipeline.sigma.options import Options
+    from pipeline.sigma.reader.options import Options
 
 __all__ = ["check", "create_topics", "dead_letters", "test_rules"]
 

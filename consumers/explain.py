@@ -22,12 +22,12 @@ from pipeline.decode import FORMATS, choose
 from pipeline.detect.engine import Engine
 from pipeline.errors import DecodeError
 from pipeline.python_rule import PythonRule
-from pipeline.sigma.describe import printable, quoted
-from pipeline.sigma.explain import Explained
-from pipeline.sigma.explain import explain as explain_condition
+from pipeline.sigma.explanation.describe import printable, quoted
+from pipeline.sigma.explanation.explain import Explained
+from pipeline.sigma.explanation.explain import explain as explain_condition
 from pipeline.sigma.form import And
-from pipeline.sigma.options import NO_OPTIONS
-from pipeline.sigma.witness import witness_of
+from pipeline.sigma.reader.options import NO_OPTIONS
+from pipeline.sigma.witness.witness import witness_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from pipeline.decode import Decoder
     from pipeline.event import Event, LogSource
     from pipeline.sigma.form import Rule
-    from pipeline.sigma.match import Matcher
-    from pipeline.sigma.options import Options
+    from pipeline.sigma.matcher.match import Matcher
+    from pipeline.sigma.reader.options import Options
     from pipeline.sigma.ruleset import RuleSet
 
 __all__ = ["Explanation", "Fact", "explain"]

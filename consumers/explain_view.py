@@ -12,7 +12,7 @@ import msgspec
 from rich.cells import cell_len
 from rich.text import Text
 
-from pipeline.sigma.explain import Group, Leaf
+from pipeline.sigma.explanation.explain import Group, Leaf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from consumers.explain import Explanation
-    from pipeline.sigma.explain import Part
+    from pipeline.sigma.explanation.explain import Part
 
 __all__ = ["write_explanation"]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.sigma.lint import Severity
-    from pipeline.sigma.options import Options
+    from pipeline.sigma.reader.options import Options
 
 __all__ = ["Form", "lint_rules"]
 

@@ -18,18 +18,18 @@ from rich.text import Text
 from consumers.logsources import parse_logsource
 from consumers.rules import SHIPPED, load_rules
 from pipeline.python_rule import PythonRule
-from pipeline.sigma.describe import printable
+from pipeline.sigma.explanation.describe import printable
 from pipeline.sigma.form import LEVELS
-from pipeline.sigma.options import NO_OPTIONS
-from pipeline.sigma.unfiltered import why_unfiltered
-from pipeline.sigma.witness import witness_of
+from pipeline.sigma.reader.options import NO_OPTIONS
+from pipeline.sigma.witness.unfiltered import why_unfiltered
+from pipeline.sigma.witness.witness import witness_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pipeline.event import LogSource
     from pipeline.sigma.form import About, Rule
-    from pipeline.sigma.options import Options
+    from pipeline.sigma.reader.options import Options
     from pipeline.sigma.ruleset import RuleSet
 
 __all__ = ["Listed", "Only", "list_rules"]

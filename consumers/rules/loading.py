@@ -28,7 +28,7 @@ from pipeline.config.model import PlaceholderFile
 from pipeline.errors import RuleError
 from pipeline.python_rule import PythonRule
 from pipeline.sigma.form import Correlation, Filter, Rule
-from pipeline.sigma.options import NO_OPTIONS, Options
+from pipeline.sigma.reader.options import NO_OPTIONS, Options
 from pipeline.sigma.ruleset import RuleSet
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ class _Reader:
 
     def _read(self, text: str, file: str) -> tuple[Form, ...]:
         # pySigma takes half a second to import, and is not needed where every rule comes from the cache.
-        from pipeline.sigma.read import read_each  # noqa: PLC0415 — see above
+        from pipeline.sigma.reader.read import read_each  # noqa: PLC0415 — see above
 
         if self._ready is None:
             self._ready = _with_pipelines(self._options, self._pipelines)

@@ -16,7 +16,7 @@ from pipeline.detect.findings import MAX_VALUE_CHARS, Findings
 from pipeline.detect.source import Reader, Source
 from pipeline.detection import Detection, Match, Progress
 from pipeline.errors import DecodeError
-from pipeline.sigma.subject import Subject
+from pipeline.sigma.matcher.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

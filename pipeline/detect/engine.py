@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline.detect.prefilter import Prefilter
 from pipeline.python_rule import PythonRule
-from pipeline.sigma.match import Matcher, compile_rule
+from pipeline.sigma.matcher.match import Matcher, compile_rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pipeline.event import LogSource
     from pipeline.python_rule import Predicate
     from pipeline.sigma.form import Rule
+    from pipeline.sigma.matcher.subject import Subject
     from pipeline.sigma.ruleset import RuleSet, Target
-    from pipeline.sigma.subject import Subject
 
 __all__ = ["Engine", "Engines", "PythonCalls"]
 

@@ -8,8 +8,8 @@ from pipeline.detection import Detection, Match
 
 if TYPE_CHECKING:
     from pipeline.event import Partition
+    from pipeline.sigma.matcher.subject import Subject
     from pipeline.sigma.ruleset import Target
-    from pipeline.sigma.subject import Subject
 
 __all__ = ["MAX_VALUE_CHARS", "Findings"]
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import hyperscan
 
-from pipeline.sigma.spelling import HATCHES, unhidden
-from pipeline.sigma.witness import witness_of
+from pipeline.sigma.witness.spelling import HATCHES, unhidden
+from pipeline.sigma.witness.witness import witness_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.sigma.form import Rule
-    from pipeline.sigma.witness import Needled
+    from pipeline.sigma.witness.witness import Needled
 
 __all__ = ["DatabaseStore", "Prefilter"]
 

@@ -21,7 +21,7 @@ import orjson
 from consumers.rules import rule_files
 from pipeline.errors import RuleError
 from pipeline.sigma.form import Rule
-from pipeline.sigma.read import read
+from pipeline.sigma.reader.read import read
 from tests.differential.compare import Comparison
 from tests.differential.made_rules import made_rules
 from tests.differential.stream import events

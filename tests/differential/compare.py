@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.decode import FORMATS, choose
 from pipeline.detect.prefilter import Prefilter
 from pipeline.errors import DecodeError
-from pipeline.sigma.match import compile_rule
-from pipeline.sigma.subject import Subject
+from pipeline.sigma.matcher.match import compile_rule
+from pipeline.sigma.matcher.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -26,8 +26,8 @@ from pipeline.sigma.form import (
     Truth,
     Wild,
 )
-from pipeline.sigma.subject import text_of
-from pipeline.sigma.time_part import time_part_predicate
+from pipeline.sigma.matcher.subject import text_of
+from pipeline.sigma.matcher.time_part import time_part_predicate
 
 if TYPE_CHECKING:
     from random import Random

@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from pipeline.sigma.subject import text_of
+from pipeline.sigma.matcher.subject import text_of
 
 if TYPE_CHECKING:
     from random import Random

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.decode import choose
 from pipeline.detect.prefilter import Prefilter
-from pipeline.sigma.match import compile_rule
-from pipeline.sigma.subject import Subject
+from pipeline.sigma.matcher.match import compile_rule
+from pipeline.sigma.matcher.subject import Subject
 from tests.evil.pairs import pairs
 
 if TYPE_CHECKING:

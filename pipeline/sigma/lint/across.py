@@ -15,7 +15,7 @@ from pipeline.errors import RuleError, nearest
 from pipeline.sigma.form import Filter, Rule
 from pipeline.sigma.lint.catalogue import FIXED
 from pipeline.sigma.lint.examine import Entry, examine
-from pipeline.sigma.options import NO_OPTIONS, Options
+from pipeline.sigma.reader.options import NO_OPTIONS, Options
 from pipeline.sigma.ruleset import RuleSet
 
 if TYPE_CHECKING:

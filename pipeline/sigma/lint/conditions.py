@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.event import Event
-from pipeline.sigma.conditions import matching
 from pipeline.sigma.form import And, Filter, Item, Node, Not, Or, Rule
 from pipeline.sigma.lint.finding import Check, Doubt
-from pipeline.sigma.match import compile_rule
-from pipeline.sigma.subject import Subject
-from pipeline.sigma.witness import witness
+from pipeline.sigma.matcher.match import compile_rule
+from pipeline.sigma.matcher.subject import Subject
+from pipeline.sigma.reader.conditions import matching
+from pipeline.sigma.witness.witness import witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,21 +12,21 @@ import msgspec
 
 from pipeline.document import Document, documents, shown
 from pipeline.errors import ConfigError, RuleError
-from pipeline.sigma.collection import collected
 from pipeline.sigma.form import Correlation, Filter, Rule
 from pipeline.sigma.lint.catalogue import CHECKS, LOAD, unknown
 from pipeline.sigma.lint.draft import Draft
 from pipeline.sigma.lint.finding import Finding
 from pipeline.sigma.lint.ignore import Ignore, Ignores, ignores
 from pipeline.sigma.lint.validators import validated
-from pipeline.sigma.read import read_each
+from pipeline.sigma.reader.collection import collected
+from pipeline.sigma.reader.read import read_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.document import Key
     from pipeline.sigma.lint.finding import Severity
-    from pipeline.sigma.options import Options
+    from pipeline.sigma.reader.options import Options
 
 __all__ = ["Entry", "Examined", "examine"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.decode.levels import LEVELS, canonical
 from pipeline.sigma.form import Wild
 from pipeline.sigma.lint.finding import Check, Doubt
-from pipeline.sigma.text import text_predicate
+from pipeline.sigma.matcher.text import text_predicate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

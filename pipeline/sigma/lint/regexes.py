@@ -14,7 +14,7 @@ import re2
 
 from pipeline.sigma.form import Item, Pattern, Rule
 from pipeline.sigma.lint.finding import Check, Doubt
-from pipeline.sigma.witness import witness
+from pipeline.sigma.witness.witness import witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from pipeline.sigma.form import Wild
 from pipeline.sigma.lint.draft import parts_of
 from pipeline.sigma.lint.finding import Check, Doubt
-from pipeline.sigma.subject import text_of
-from pipeline.sigma.text import shape_of
+from pipeline.sigma.matcher.subject import text_of
+from pipeline.sigma.matcher.text import shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pipeline.sigma.lint.draft import Draft, Value, Written
-    from pipeline.sigma.text import Shape
+    from pipeline.sigma.matcher.text import Shape
 
 __all__ = ["CHECKS"]
 

@@ -14,8 +14,8 @@ from pipeline.detect.detect import Detect, Source
 from pipeline.detection import Detection
 from pipeline.errors import RuleError
 from pipeline.event import Batch, LogSource, Partition
-from pipeline.sigma.options import Options
-from pipeline.sigma.read import read
+from pipeline.sigma.reader.options import Options
+from pipeline.sigma.reader.read import read
 from pipeline.sigma.ruleset import RuleSet
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import yaml
 
-from pipeline.sigma.read import MODIFIERS
+from pipeline.sigma.reader.read import MODIFIERS
 from tests.conformance.sigma import __main__ as command_line
 from tests.conformance.sigma import engine, rsigma
 from tests.conformance.sigma.runner import Verdict, judge, report, run

@@ -8,7 +8,7 @@ import pytest
 from consumers.lint import lint_rules
 from consumers.rules import SHIPPED
 from pipeline.errors import ConfigError
-from pipeline.sigma.options import NO_OPTIONS, Options
+from pipeline.sigma.reader.options import NO_OPTIONS, Options
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -16,7 +16,7 @@ from consumers.rules import SHIPPED, RuleCache, RuleSources, default_cache, load
 from pipeline.detect.detect import Detect, Source
 from pipeline.errors import RuleError
 from pipeline.event import Batch, Partition
-from pipeline.sigma.options import Options
+from pipeline.sigma.reader.options import Options
 from tests.unit.consumers.rules.rule_files import CORRELATION, FILTER, detection, same, write
 
 if TYPE_CHECKING:

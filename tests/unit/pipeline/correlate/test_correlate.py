@@ -11,7 +11,7 @@ from pipeline.correlate.correlate import Limits
 from pipeline.correlate.timeline import Timeline
 from pipeline.detection import Detection, Match, Progress
 from pipeline.event import Partition
-from pipeline.sigma.read import read
+from pipeline.sigma.reader.read import read
 from pipeline.sigma.ruleset import RuleSet
 from tests.unit.pipeline.correlate.streams import (
     BASE_MS,

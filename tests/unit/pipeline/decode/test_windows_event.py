@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.decode import FORMATS, formats
 from pipeline.errors import DecodeError
 from pipeline.event import Event, LogSource
-from pipeline.sigma.subject import Subject, leaves
+from pipeline.sigma.matcher.subject import Subject, leaves
 
 RECORD_MS = 1_795_537_450_000
 T = 1_795_523_696_123

@@ -12,7 +12,7 @@ from pipeline.decode.levels import LEVELS, SPELLINGS
 from pipeline.decode.stacktrace import HEADER
 from pipeline.event import LogSource
 from pipeline.sigma.form import About, And, Item, Node, Not, Number, Or, Rule, Text, Truth, Wild
-from pipeline.sigma.subject import text_of
+from pipeline.sigma.matcher.subject import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,10 +15,10 @@ from pipeline.decode import choose
 from pipeline.detect.detect import Detect, Source
 from pipeline.detection import Detection, Match, Progress
 from pipeline.event import Batch, LogSource, Partition
-from pipeline.sigma.match import compile_rule
-from pipeline.sigma.read import read
+from pipeline.sigma.matcher.match import compile_rule
+from pipeline.sigma.matcher.subject import Subject
+from pipeline.sigma.reader.read import read
 from pipeline.sigma.ruleset import RuleSet
-from pipeline.sigma.subject import Subject
 
 NOW_MS = 1_795_537_450_000
 LATENESS_MS = 30_000

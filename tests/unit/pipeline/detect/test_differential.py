@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.sigma import witness as witness_module
 from pipeline.sigma.form import Not, Rule
-from pipeline.sigma.read import read
-from pipeline.sigma.spelling import literal_patterns
+from pipeline.sigma.reader.read import read
+from pipeline.sigma.witness import witness as witness_module
+from pipeline.sigma.witness.spelling import literal_patterns
 from tests.differential.compare import Comparison
 from tests.differential.made_rules import made_rules
 from tests.differential.stream import events
 
 if TYPE_CHECKING:
     from pipeline.sigma.form import Node
-    from pipeline.sigma.witness import Witness
+    from pipeline.sigma.witness.witness import Witness
 
 ROOT = Path(__file__).parents[4]
 SHIPPED = tuple(
@@ -77,13 +77,13 @@ def one_of_many(members: object) -> Witness | None:
 @pytest.mark.parametrize(
     ("target", "bug"),
     [
-        ("pipeline.sigma.witness.literal_patterns", undoubled),
-        ("pipeline.sigma.witness.literal_patterns", one_case),
-        ("pipeline.sigma.witness.witness", within_not),
-        ("pipeline.sigma.witness._any", one_of_many),
-        ("pipeline.sigma.witness.level_patterns", lambda level: frozenset({level})),
-        ("pipeline.sigma.witness.MADE", frozenset()),
-        ("pipeline.sigma.witness._ALIASES", {}),
+        ("pipeline.sigma.witness.witness.literal_patterns", undoubled),
+        ("pipeline.sigma.witness.witness.literal_patterns", one_case),
+        ("pipeline.sigma.witness.witness.witness", within_not),
+        ("pipeline.sigma.witness.witness._any", one_of_many),
+        ("pipeline.sigma.witness.witness.level_patterns", lambda level: frozenset({level})),
+        ("pipeline.sigma.witness.witness.MADE", frozenset()),
+        ("pipeline.sigma.witness.witness._ALIASES", {}),
         ("pipeline.detect.prefilter.HATCHES", ("\\\\x",)),
         ("pipeline.detect.prefilter.unhidden", lambda raw: (raw,)),
     ],

@@ -10,7 +10,7 @@ from pipeline.detect.detect import Detect, Source
 from pipeline.detection import Detection
 from pipeline.event import Batch, Event, LogSource, Partition
 from pipeline.python_rule import rule
-from pipeline.sigma.read import read
+from pipeline.sigma.reader.read import read
 from pipeline.sigma.ruleset import RuleSet
 
 if TYPE_CHECKING:

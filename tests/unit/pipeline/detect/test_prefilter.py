@@ -14,15 +14,15 @@ from pipeline.decode import choose
 from pipeline.decode.levels import LEVELS
 from pipeline.detect.prefilter import Prefilter
 from pipeline.sigma.form import Item, Not, Number, Rule, Text, Wild
-from pipeline.sigma.match import compile_rule
-from pipeline.sigma.read import read
-from pipeline.sigma.subject import Subject
+from pipeline.sigma.matcher.match import compile_rule
+from pipeline.sigma.matcher.subject import Subject
+from pipeline.sigma.reader.read import read
 from tests.unit.pipeline.detect.drawn import nodes, record, record_of_a_level, rule_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.sigma.match import Matcher
+    from pipeline.sigma.matcher.match import Matcher
 
 RECORD_MS = 1_795_537_450_000
 RULES = Path(__file__).parents[4] / "rules"

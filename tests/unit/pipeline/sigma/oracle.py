@@ -30,8 +30,8 @@ from pipeline.sigma.form import (
     Truth,
     Wild,
 )
-from pipeline.sigma.subject import Subject, text_of
-from pipeline.sigma.time_part import part_of
+from pipeline.sigma.matcher.subject import Subject, text_of
+from pipeline.sigma.matcher.time_part import part_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from pipeline.errors import RuleError
 from pipeline.event import Event
 from pipeline.sigma.form import And, Node, Or, Rule
-from pipeline.sigma.match import compile_rule
-from pipeline.sigma.options import NO_OPTIONS, Options
-from pipeline.sigma.read import read
-from pipeline.sigma.subject import Subject
+from pipeline.sigma.matcher.match import compile_rule
+from pipeline.sigma.matcher.subject import Subject
+from pipeline.sigma.reader.options import NO_OPTIONS, Options
+from pipeline.sigma.reader.read import read
 
 HEAD = "title: T\nlogsource:\n  category: application\ndetection:\n"
 

@@ -11,11 +11,11 @@ from pipeline.decode import choose
 from pipeline.detect.prefilter import Prefilter
 from pipeline.errors import RuleError
 from pipeline.event import Event
-from pipeline.sigma.explain import explain
+from pipeline.sigma.explanation.explain import explain
 from pipeline.sigma.form import Item, Text, Wild
-from pipeline.sigma.match import compile_rule
-from pipeline.sigma.subject import Subject
-from pipeline.sigma.text import LONGEST_PIECE, text_predicate
+from pipeline.sigma.matcher.match import compile_rule
+from pipeline.sigma.matcher.subject import Subject
+from pipeline.sigma.matcher.text import LONGEST_PIECE, text_predicate
 from tests.evil.pairs import pairs
 from tests.unit.pipeline.sigma.oracle import rule_of as rule
 from tests.unit.pipeline.sigma.rule_text import rule_of

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import RuleError
 from pipeline.sigma.form import CorrelationType
-from pipeline.sigma.read import read
+from pipeline.sigma.reader.read import read
 from pipeline.sigma.ruleset import RuleSet
 
 ID = "9eb8f6cd-9240-4bbf-8593-bf44d8eaff20"

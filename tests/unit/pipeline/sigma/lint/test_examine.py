@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.sigma.lint import lint
-from pipeline.sigma.options import Options
+from pipeline.sigma.reader.options import Options
 from tests.unit.pipeline.sigma.lint.rules import HEAD, SOURCE, item, of, rule
 
 GOOD = rule("s: {event: shop}\ncondition: s")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pipeline.document import documents
 from pipeline.sigma.lint.draft import Draft, Value, Written
 from pipeline.sigma.lint.values import CHECKS
-from pipeline.sigma.text import text_predicate
+from pipeline.sigma.matcher.text import text_predicate
 
 LITERALS = st.text("aB*", min_size=1, max_size=4)
 LISTS = st.lists(LITERALS, min_size=2, max_size=6, unique_by=str.lower)

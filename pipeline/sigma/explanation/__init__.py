@@ -1,0 +1,1 @@
+"""Explanations: why a rule matches an event or not, for people."""

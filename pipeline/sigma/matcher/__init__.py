@@ -1,0 +1,1 @@
+"""Matching: a rule of the form as one function over an event."""

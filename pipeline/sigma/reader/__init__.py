@@ -1,0 +1,1 @@
+"""Reading: rule text into the form, with every modifier and processing pipeline applied."""
