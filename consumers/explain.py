@@ -17,10 +17,10 @@ from consumers.event_argument import read_events
 from consumers.explain_view import write_explanation
 from consumers.logsources import parse_logsource, shown_logsource
 from consumers.rule_argument import choose_rules, is_file
-from consumers.rules import SHIPPED, load_rules
+from consumers.rules import SHIPPED, RuleCache, default_cache, load_usable
 from pipeline.decode import FORMATS, choose
 from pipeline.detect.engine import Engine
-from pipeline.errors import DecodeError
+from pipeline.errors import DecodeError, TocsinError
 from pipeline.python_rule import PythonRule
 from pipeline.sigma.explanation.describe import printable, quoted
 from pipeline.sigma.explanation.explain import Explained
@@ -117,12 +117,17 @@ def explain(
         0 if a rule fires on an event, else 1.
 
     Raises:
-        TocsinError: there is no such rule or event, or the rules can't be read.
+        TocsinError: there is no such rule or event, or the rule can't be used.
     """
     declared = frozenset({parse_logsource(logsource)}) if logsource else frozenset()
     places = [*paths, rule] if is_file(rule) else list(paths or [SHIPPED])
-    rules = load_rules(places, options, python=python)
-    chosen = choose_rules(rule, rules)
+    loaded = load_usable(places, options, cache=RuleCache(default_cache(), now_ms), python=python)
+    rules = loaded.rules
+    try:
+        chosen = choose_rules(rule, rules)
+    except TocsinError as error:
+        # The rule that is asked for may be one that can't be used.
+        raise next((e for e in loaded.refused if is_file(rule) and e.file == rule), error) from None
     decoder = choose(format)
     out = Console()
     fired = False

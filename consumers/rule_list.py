@@ -6,6 +6,7 @@ each rule. Nothing of a rule acts on the terminal.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
@@ -15,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from consumers.clock import now_ms
 from consumers.logsources import parse_logsource
-from consumers.rules import SHIPPED, load_rules
+from consumers.rules import SHIPPED, RuleCache, default_cache, load_usable
 from pipeline.python_rule import PythonRule
 from pipeline.sigma.explanation.describe import printable
 from pipeline.sigma.form import LEVELS
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from pipeline.sigma.ruleset import RuleSet
 
 __all__ = ["Listed", "Only", "list_rules"]
+
+_MAX_ERROR = 1000
 
 Only = Literal["all", "unfiltered", "alerting", "feeding", "correlations"]
 """Which rules to list: all; those without a witness; those that raise alerts; those that only feed others."""
@@ -114,9 +118,12 @@ def list_rules(
         0; it is 1 if nothing is left to list.
 
     Raises:
-        TocsinError: the rules can't be read, or `logsource` is none.
+        TocsinError: a path leads nowhere, or `logsource` is none.
     """
-    listed = [r for r in _listed(load_rules(paths or [SHIPPED], options, python=python)) if _wanted(r, only)]
+    loaded = load_usable(paths or [SHIPPED], options, cache=RuleCache(default_cache(), now_ms), python=python)
+    for error in loaded.refused:
+        sys.stderr.write(f"left out: {printable(str(error), _MAX_ERROR)}\n")
+    listed = [r for r in _listed(loaded.rules) if _wanted(r, only)]
     if logsource:
         asked = parse_logsource(logsource)
         listed = [r for r in listed if r.kind != "correlation" and _agrees(r, asked)]

@@ -61,6 +61,7 @@ from pipeline.detect.detect import Detect, Source
 from pipeline.errors import ConfigError, TocsinError
 from pipeline.notify.notify import Notify
 from pipeline.notify.route import Router
+from pipeline.sigma.explanation.describe import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _LOG = structlog.get_logger("tocsin")
+_MAX_SHOWN = 2000
 
 
 def main(arguments: Sequence[str] | None = None, *, default: str | None = None) -> int:
@@ -90,14 +92,14 @@ def main(arguments: Sequence[str] | None = None, *, default: str | None = None) 
     try:
         return _run(args)
     except TocsinError as error:
-        sys.stderr.write(f"tocsin: {error}\n")
+        sys.stderr.write(f"tocsin: {_shown(error)}\n")
         return 2
     except BaseExceptionGroup as group:
         # Tasks that ran together: what the user did is told without a traceback, anything else is not.
         told, other = group.split(TocsinError)
         if told is None or other is not None:
             raise
-        sys.stderr.write(f"tocsin: {_first(told)}\n")
+        sys.stderr.write(f"tocsin: {_shown(_first(told))}\n")
         return 2
     except KeyboardInterrupt:
         return 130
@@ -105,6 +107,11 @@ def main(arguments: Sequence[str] | None = None, *, default: str | None = None) 
         # Whoever read our output has gone; Python would complain again when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _shown(error: BaseException) -> str:
+    """Return an error's text; what it quotes of rules and logs must not act on the terminal."""
+    return "\n".join(printable(line, _MAX_SHOWN) for line in str(error).split("\n"))
 
 
 def _first(group: BaseExceptionGroup[TocsinError]) -> BaseException:

@@ -7,7 +7,7 @@ from consumers.rules.cache import RuleCache, default_cache
 from consumers.rules.files import CASES_SUFFIX, SHIPPED, rule_files, shipped_rules
 from consumers.rules.gate import Gate
 from consumers.rules.live import Figures, LiveRules
-from consumers.rules.loading import Loaded, RuleSources, load, load_rules, reading_options
+from consumers.rules.loading import Loaded, RuleSources, load, load_rules, load_usable, reading_options
 from consumers.rules.processing import Processing, find_processing
 from consumers.rules.python_errors import PythonErrors
 
@@ -27,6 +27,7 @@ __all__ = [
     "find_processing",
     "load",
     "load_rules",
+    "load_usable",
     "reading_options",
     "rule_files",
     "shipped_rules",

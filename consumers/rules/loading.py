@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from consumers.rules.cache import RuleCache
     from consumers.rules.forms import Form
 
-__all__ = ["Loaded", "RuleSources", "load", "load_rules", "reading_options"]
+__all__ = ["Loaded", "RuleSources", "load", "load_rules", "load_usable", "reading_options"]
 
 # What else decides how a rule is read, beside the modules of `pipeline.sigma`.
 _READ_BY = ("document.py", "duration.py", "errors.py", "event.py")
@@ -137,6 +137,28 @@ def load_rules(
     """
     reader = _Reader(options, Processing())
     return _load(reader, rule_files(paths), python, cache, skip=False).rules
+
+
+def load_usable(
+    paths: Iterable[str],
+    options: Options = NO_OPTIONS,
+    *,
+    cache: RuleCache | None = None,
+    python: Sequence[str] = (),
+) -> Loaded:
+    """Read all rules under `paths`, and leave out those that can't be used.
+
+    Args:
+        paths: rule files, and folders that are searched whole.
+        options: placeholders, and a processing pipeline.
+        cache: what earlier loads have come to; without one every file is read.
+        python: files of rules in Python.
+
+    Raises:
+        ConfigError: a path leads nowhere.
+    """
+    reader = _Reader(options, Processing())
+    return _load(reader, rule_files(paths), python, cache, skip=True)
 
 
 def _load(

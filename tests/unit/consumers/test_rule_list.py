@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from consumers.rule_list import Only, list_rules
-from pipeline.errors import ConfigError, RuleError
+from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,7 +190,13 @@ def test_rules_in_python_are_listed(tmp_path: Path, rules: str) -> None:
     assert "1 rule in Python" in text(rules, python=[str(tmp_path / "odd.py")])
 
 
-def test_rules_that_can_not_be_read_are_an_error(tmp_path: Path) -> None:
-    (tmp_path / "r.yml").write_text("title: X\n", encoding="utf-8")
-    with pytest.raises(RuleError):
-        list_rules([str(tmp_path / "r.yml")])
+def test_rules_that_can_not_be_used_are_told_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.yml").write_text("title: X\n", encoding="utf-8")
+    good = "title: Good\nlogsource: {category: a}\ndetection: {s: {f: v}, condition: s}\n"
+    (tmp_path / "good.yml").write_text(good, encoding="utf-8")
+    assert list_rules([str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert "1 detection" in told.out
+    assert told.err.startswith(f"left out: {tmp_path / 'bad.yml'}:1: neither `detection`")
