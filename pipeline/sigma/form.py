@@ -185,11 +185,19 @@ class About(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A detection."""
+    """A detection.
+
+    Attributes:
+        about: what it says about itself.
+        logsource: of the events that it is asked about.
+        condition: what it finds in them.
+        written: the log source in its text, where a processing pipeline has changed it; else empty.
+    """
 
     about: About
     logsource: LogSource
     condition: Node
+    written: LogSource = LogSource()
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -200,12 +208,14 @@ class Filter(msgspec.Struct, frozen=True):
         logsource: must contain that of the rules it applies to.
         rules: ids or names of these rules; empty means any.
         condition: what is added to their condition, by `and`.
+        written: as of `Rule`.
     """
 
     about: About
     logsource: LogSource
     rules: tuple[str, ...]
     condition: Node
+    written: LogSource = LogSource()
 
 
 class CorrelationType(enum.Enum):

@@ -14,15 +14,15 @@ import msgspec
 from msgspec.structs import replace
 
 from pipeline.errors import RuleError, nearest
+from pipeline.event import LogSource
 from pipeline.sigma.form import About, And, Correlation, CorrelationType, Filter, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipeline.event import LogSource
     from pipeline.python_rule import PythonRule
 
-__all__ = ["RuleSet", "Target"]
+__all__ = ["RuleSet", "Target", "contains", "source_of"]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -154,7 +154,7 @@ class RuleSet:
             return [
                 rule.about.id
                 for rule in self.rules.values()
-                if isinstance(rule, Rule) and _contains(each.logsource, rule.logsource)
+                if isinstance(rule, Rule) and contains(source_of(each), source_of(rule))
             ]
         ids = [
             self._named_by_filter(each, reference, names, f"filter.rules[{position}]")
@@ -175,10 +175,11 @@ class RuleSet:
             what = "a rule in Python, which holds its own conditions" if rule else kind
             message = f"{reference!r} is {what}; a filter is for detections"
             raise RuleError(message, file=about.file, line=about.line, path=path)
-        if not _contains(each.logsource, rule.logsource):
+        if not contains(source_of(each), source_of(rule)):
+            inner, outer = _shown(source_of(rule)), _shown(source_of(each))
             message = (
-                f"the log source of {reference!r} ({_shown(rule.logsource)}) is not contained in the filter's"
-                f" ({_shown(each.logsource)}); a part that the filter sets must be the rule's"
+                f"the log source of {reference!r} ({inner}) is not contained in the filter's"
+                f" ({outer}); a part that the filter sets must be the rule's"
             )
             raise RuleError(message, file=about.file, line=about.line, path=path)
         return found.id
@@ -217,8 +218,13 @@ def _unknown(reference: str, known: list[str]) -> str:
     return f"no rule {reference!r}; {nearest(reference, known) if known else 'there is none'}"
 
 
-def _contains(outer: LogSource, inner: LogSource) -> bool:
-    """Return whether each part that the outer log source sets is the inner one's."""
+def source_of(rule: Rule | Filter) -> LogSource:
+    """Return the log source as it is written: a filter is for rules by what their authors say."""
+    return rule.logsource if rule.written == LogSource() else rule.written
+
+
+def contains(outer: LogSource, inner: LogSource) -> bool:
+    """Return whether each part that the outer log source sets is the inner one's, case aside."""
     return all(
         not wanted or wanted.lower() == has.lower()
         for wanted, has in (
@@ -247,8 +253,12 @@ def _register(about: About, names: dict[str, About]) -> None:
 
 
 def _with_filters(rule: Rule, filters: list[Filter]) -> Rule:
-    about = replace(rule.about, hash=_hash([rule.about.hash, *(f.about.hash for f in filters)]))
-    return replace(rule, about=about, condition=And((rule.condition, *(f.condition for f in filters))))
+    # In whichever order files are loaded, it is the same rule.
+    ordered = sorted(filters, key=lambda f: (f.about.hash, f.about.id))
+    about = replace(rule.about, hash=_hash([rule.about.hash, *(f.about.hash for f in ordered)]))
+    # A filter's identifiers are its own: who explains the rule sees whose they are.
+    added = (And((f.condition,), name=f"filter {f.about.title}") for f in ordered)
+    return replace(rule, about=about, condition=And((rule.condition, *added)))
 
 
 def _hash(content: list[str]) -> str:

@@ -16,12 +16,11 @@ from pipeline.sigma.form import Filter, Rule
 from pipeline.sigma.lint.catalogue import FIXED
 from pipeline.sigma.lint.examine import Entry, examine
 from pipeline.sigma.reader.options import NO_OPTIONS, Options
-from pipeline.sigma.ruleset import RuleSet
+from pipeline.sigma.ruleset import RuleSet, contains, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from pipeline.event import LogSource
     from pipeline.sigma.lint.finding import Finding, Severity
     from pipeline.sigma.lint.ignore import Ignores
 
@@ -148,24 +147,12 @@ def _refused(entry: Entry, named: list[Entry]) -> Iterator[Finding]:
 
 
 def _idle_filters(entries: list[Entry]) -> Iterator[Finding]:
-    sources = {entry.loaded.logsource for entry in entries if isinstance(entry.loaded, Rule)}
+    sources = {source_of(entry.loaded) for entry in entries if isinstance(entry.loaded, Rule)}
     for entry in entries:
         # One that names its rules is refused where it can't be for them.
         if not isinstance(entry.loaded, Filter) or entry.loaded.rules:
             continue
-        outer = entry.loaded.logsource
-        if not any(_contains(outer, inner) for inner in sources):
+        outer = source_of(entry.loaded)
+        if not any(contains(outer, inner) for inner in sources):
             message = "the filter applies to no rule: none has a log source that its own contains"
             yield _told(entry.here, "idle-filter", "warning", message)
-
-
-def _contains(outer: LogSource, inner: LogSource) -> bool:
-    """Return whether every part that one log source sets, another one sets alike, case aside."""
-    return all(
-        not mine or mine.lower() == theirs.lower()
-        for mine, theirs in (
-            (outer.product, inner.product),
-            (outer.service, inner.service),
-            (outer.category, inner.category),
-        )
-    )

@@ -24,13 +24,17 @@ _EMPTY = Event(0, {}, "", structured=True)
 
 
 def _unused_identifier(draft: Draft) -> Iterator[Doubt]:
-    used = set(draft.words())
-    for word in draft.words():
+    words, identifiers = set(draft.words()), draft.identifiers
+    used = set(words)
+    for word in words:
         if "*" in word or word.lower() == "them":
-            used.update(matching(word, draft.identifiers))
-    for name in draft.identifiers:
+            used.update(matching(word, identifiers))
+    selects = any("*" in word or word.lower() == "them" for word in words)
+    for name in identifiers:
         if name not in used:
-            yield Doubt(f"the condition never uses {name!r}", (draft.body, name))
+            skipped = "; `them` and patterns leave out what begins with `_`"
+            more = skipped if selects and name.startswith("_") else ""
+            yield Doubt(f"the condition never uses {name!r}{more}", (draft.body, name))
 
 
 def _operator_name(draft: Draft) -> Iterator[Doubt]:

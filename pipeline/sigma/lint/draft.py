@@ -10,20 +10,19 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from sigma.types import SigmaString, SpecialChars
-
 from pipeline.sigma.form import Correlation, Filter, Rule, Text, Wild
+from pipeline.sigma.reader.search import is_search
+from pipeline.sigma.reader.values import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.document import Document, Key
 
-__all__ = ["Draft", "Value", "Written", "parts_of"]
+__all__ = ["Draft", "Value", "Written"]
 
 _WORD = re.compile(r"[^\s()|]+")
 _PLAIN = frozenset({"contains", "startswith", "endswith", "all", "cased", "neq"})
-_WILDCARDS = {SpecialChars.WILDCARD_MULTI: Wild.ANY, SpecialChars.WILDCARD_SINGLE: Wild.ONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ class Draft:
         """The search identifiers of the detection, in their order."""
         if not isinstance(self.loaded, Rule | Filter):
             return ()
-        return tuple(key for key, value in self.data[self.body].items() if _is_search(self.body, key, value))
+        return tuple(key for key, value in self.data[self.body].items() if is_search(self.body, key, value))
 
     @property
     def conditions(self) -> tuple[Value, ...]:
@@ -123,21 +122,6 @@ class Draft:
         return [Value(value, (key, i)) for i, value in enumerate(listed) if isinstance(value, str)]
 
 
-def parts_of(written: str) -> tuple[str | Wild, ...]:
-    """Return a written text with its escapes read (Sigma specification 2.1.0, "Escaping")."""
-    return tuple(
-        part if isinstance(part, str) else _WILDCARDS[cast("SpecialChars", part)]
-        for part in SigmaString(written).s
-    )
-
-
-def _is_search(body: str, key: str, value: object) -> bool:
-    """Return whether what stands under a key of a detection or filter is a search."""
-    if key == "timeframe":  # of counts, which are correlations now
-        return isinstance(value, dict | list)
-    return key != "condition" and not (body == "filter" and key == "rules")
-
-
 def _items(value: object, path: tuple[Key, ...]) -> Iterator[Written]:
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -145,7 +129,7 @@ def _items(value: object, path: tuple[Key, ...]) -> Iterator[Written]:
                 field, *modifiers = key.split("|")
                 listed = isinstance(inner, list)
                 yield Written(field, tuple(modifiers), _values(inner, (*path, key)), (*path, key), listed)
-            elif _is_search(str(path[0]), key, inner):
+            elif is_search(str(path[0]), key, inner):
                 yield from _items(inner, (*path, key))
     elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
         for index, inner in enumerate(value):

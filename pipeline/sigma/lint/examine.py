@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.document import Document, documents, shown
+from pipeline.document import Broken, Document, each_document, shown
 from pipeline.errors import ConfigError, RuleError
 from pipeline.sigma.form import Correlation, Filter, Rule
 from pipeline.sigma.lint.catalogue import CHECKS, LOAD, unknown
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.document import Key
-    from pipeline.sigma.lint.finding import Severity
+    from pipeline.sigma.lint.finding import Doubt, Severity
     from pipeline.sigma.reader.options import Options
 
 __all__ = ["Entry", "Examined", "examine"]
+
+_MOST = 200
+"""Findings of one check in one file: who has as many to mend does not read on."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -71,34 +74,42 @@ def examine(text: str, file: str, options: Options) -> Examined:
         file: the name to show.
         options: how the rules are read.
     """
-    parsed, whole = _documents(text, file)
+    parsed, broken, whole = _documents(text, file)
     loaded: dict[int, Rule | Correlation | Filter] = {}
     findings: list[Finding] = []
     for outcome in read_each(text, file, options):
         if isinstance(outcome, RuleError):
-            findings.append(_error(outcome, parsed))
+            findings.append(_error(outcome, parsed, broken))
         else:
             loaded[outcome.about.line] = outcome
     entries: list[Entry] = []
     findings.extend(_old_actions(parsed))
+    left = dict.fromkeys(CHECKS, _MOST)
     for draft in _drafts(parsed, loaded):
-        findings.extend(_looks(draft))
+        findings.extend(_looks(draft, left))
         if draft.loaded is not None:
             entries.append(_entry(draft, draft.loaded))
-    comments = ignores(text, [d.line() for d in parsed]) if whole else Ignores()
+    comments = ignores(text, sorted([d.line() for d in parsed] + broken)) if whole else Ignores()
     findings.extend(_misspelt(comments, file))
     return Examined(tuple(findings), tuple(entries), comments)
 
 
-def _documents(text: str, file: str) -> tuple[list[Document], bool]:
-    """Return the documents up to the first that is no YAML, and whether that is all of them."""
+def _documents(text: str, file: str) -> tuple[list[Document], list[int], bool]:
+    """Return the documents up to the first text that is no YAML, the lines of broken ones, and if it is all.
+
+    What is wrong with those the reader tells.
+    """
     parsed: list[Document] = []
+    broken: list[int] = []
     try:
-        for document in documents(text, file):
-            parsed.append(document)  # noqa: PERF402 - what was read before an error is kept
+        for document in each_document(text, file):
+            if isinstance(document, Broken):
+                broken.append(document.error.line)
+            else:
+                parsed.append(document)
     except ConfigError:
-        return parsed, False  # the reader tells it
-    return parsed, True
+        return parsed, broken, False
+    return parsed, broken, True
 
 
 def _drafts(parsed: list[Document], loaded: dict[int, Rule | Correlation | Filter]) -> Iterator[Draft]:
@@ -118,10 +129,10 @@ def _old_actions(parsed: list[Document]) -> Iterator[Finding]:
             yield Finding("old-action", "info", message, document.file, *document.place("action"), "action")
 
 
-def _error(error: RuleError, parsed: list[Document]) -> Finding:
+def _error(error: RuleError, parsed: list[Document], broken: list[int]) -> Finding:
     document = next((d for d in reversed(parsed) if d.line() <= error.line), None)
-    if document is None or not error.path:
-        return Finding(LOAD, "error", error.message, error.file, error.line)
+    if document is None or not error.path or error.line in broken:
+        return Finding(LOAD, "error", error.message, error.file, error.line, path=error.path)
     path = _path(document.data, error.path)
     place = document.place(*path)
     # The reader may know the line better, as of an element whose path it does not tell.
@@ -158,15 +169,27 @@ def _finding(draft: Draft, check: str, severity: Severity, message: str, path: t
     return Finding(check, severity, message, draft.document.file, *place, shown(path), *_named(draft.data))
 
 
-def _looks(draft: Draft) -> Iterator[Finding]:
+def _looks(draft: Draft, left: dict[str, int]) -> Iterator[Finding]:
+    """Yield what the checks find; `left` says how often each may still speak in this file."""
     try:
-        for check in CHECKS.values():
-            for doubt in check.look(draft) if check.look is not None else ():
-                yield _finding(draft, check.id, check.severity, *doubt)
-        for name, severity, doubt in validated(draft):
-            yield _finding(draft, name, severity, *doubt)
+        for name, severity, (message, path) in _doubts(draft, left):
+            left[name] -= 1
+            more = "" if left[name] else f"; {_MOST} are told, so nothing is said of more in this file"
+            yield _finding(draft, name, severity, message + more, path)
     except RuleError as error:  # what only the compiler refuses
         yield _finding(draft, LOAD, "error", error.message, ("detection",))
+
+
+def _doubts(draft: Draft, left: dict[str, int]) -> Iterator[tuple[str, Severity, Doubt]]:
+    for check in CHECKS.values():
+        if check.look is not None and left[check.id]:
+            for doubt in check.look(draft):
+                yield check.id, check.severity, doubt
+                if not left[check.id]:
+                    break
+    for name, severity, doubt in validated(draft):
+        if left[name]:
+            yield name, severity, doubt
 
 
 def _entry(draft: Draft, rule: Rule | Correlation | Filter) -> Entry:

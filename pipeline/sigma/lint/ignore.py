@@ -7,6 +7,7 @@ the same characters within a text.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Ignore", "Ignores", "ignores"]
 
 _COMMENT = re.compile(r"#\s*tocsin:\s*ignore\b(?P<listed>\[(?P<ids>[^\]\n]*)\])?")
+_Place = tuple[int, int]
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -63,7 +65,7 @@ def ignores(text: str, starts: Sequence[int]) -> Ignores:
     for number, line in enumerate(text.splitlines(), start=1):
         for match in _COMMENT.finditer(line):
             at = (number, match.start() + 1)
-            if any(begin <= at < end for begin, end in within) or not _begins(line, match.start()):
+            if _is_within(at, within) or not _begins(line, match.start()):
                 continue
             first, last = _range(number, starts, heads)
             ids = None
@@ -71,6 +73,12 @@ def ignores(text: str, starts: Sequence[int]) -> Ignores:
                 ids = tuple(name for part in match["ids"].split(",") if (name := part.strip()))
             found.append(Ignore(*at, ids or None, first, last))
     return Ignores(tuple(found))
+
+
+def _is_within(at: _Place, within: list[tuple[_Place, _Place]]) -> bool:
+    # Scalars stand in the order of the text, and never within one another.
+    before = bisect_right(within, at, key=lambda scalar: scalar[0]) - 1
+    return before >= 0 and at < within[before][1]
 
 
 def _begins(line: str, at: int) -> bool:
@@ -91,10 +99,10 @@ def _range(number: int, starts: Sequence[int], heads: Sequence[int]) -> tuple[in
     return number, number
 
 
-def _outline(text: str) -> tuple[list[int], list[tuple[tuple[int, int], tuple[int, int]]]]:
+def _outline(text: str) -> tuple[list[int], list[tuple[_Place, _Place]]]:
     """Return the lines of the document separators, and where each scalar begins and ends."""
     heads: list[int] = []
-    within: list[tuple[tuple[int, int], tuple[int, int]]] = []
+    within: list[tuple[_Place, _Place]] = []
     for token in yaml.scan(text, Loader=_Loader):
         begin = (token.start_mark.line + 1, token.start_mark.column + 1)
         if isinstance(token, yaml.DocumentStartToken):

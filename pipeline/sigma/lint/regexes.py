@@ -14,6 +14,7 @@ import re2
 
 from pipeline.sigma.form import Item, Pattern, Rule
 from pipeline.sigma.lint.finding import Check, Doubt
+from pipeline.sigma.reader.modifiers import flags_of
 from pipeline.sigma.witness.witness import witness
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKS"]
 
-_FLAGS = {"i": "i", "ignorecase": "i", "m": "m", "multiline": "m", "s": "s", "dotall": "s"}
 # Texts with nothing in common: what finds all of them finds everything.
 _UNLIKE = ("", "\x00", "q7", "~ \u00fc\n", "A" * 99)
 _PLAIN = re.compile(r"(?:[^\\.^$|?*+()\[\]{}]|\\[^A-Za-z0-9])+", re.DOTALL)
@@ -39,12 +39,8 @@ def _regexes(draft: Draft) -> Iterator[tuple[Written, Value, str]]:
                     yield item, value, value.value
 
 
-def _flags(item: Written) -> str:
-    return "".join(sorted({_FLAGS[m] for m in item.modifiers if m in _FLAGS}))
-
-
 def _flagged(item: Written, source: str) -> str:
-    flags = _flags(item)
+    flags = flags_of(item.modifiers)
     return f"(?{flags}){source}" if flags else source
 
 
@@ -94,7 +90,7 @@ def _without_ends(source: str) -> str:
 
 def _plainly(item: Written, source: str) -> tuple[str, str] | None:
     """Return the modifiers and the value that mean the same as an expression, if some do."""
-    flags = _flags(item)
+    flags = flags_of(item.modifiers)
     if source.startswith(_IGNORES_CASE):
         source, flags = source.removeprefix(_IGNORES_CASE), flags + "i"
     bare = _without_ends(source)

@@ -133,11 +133,11 @@ def validated(draft: Draft) -> Iterator[tuple[str, Severity, Doubt]]:
         message = f"pySigma can't read this rule, so its validators are skipped: {error}".rstrip(".")
         yield SKIPPED, "info", Doubt(message, ())
         return
-    counted: Counter[tuple[str, str]] = Counter()
+    places = _Places(draft)
     for name, issue in issues:
         if not _untrue(issue):
-            path = _path(draft, issue, counted)
-            yield f"{PREFIX}{name}", _SEVERITY[issue.severity], Doubt(_message(draft, issue, path), path)
+            path = places.of(issue)
+            yield f"{PREFIX}{name}", _SEVERITY[issue.severity], Doubt(_message(places, issue, path), path)
 
 
 @cache
@@ -170,11 +170,11 @@ def _untrue(issue: SigmaValidationIssue) -> bool:
     return False
 
 
-def _message(draft: Draft, issue: SigmaValidationIssue, path: tuple[Key, ...]) -> str:
+def _message(places: _Places, issue: SigmaValidationIssue, path: tuple[Key, ...]) -> str:
     details = [_shown(value) for name, value in _details(issue) if name != "modifiers"]
     if any(isinstance(value, SigmaString) for _, value in _details(issue)):
         # As it is written: pySigma has added a modifier's wildcards, and escapes.
-        details = [repr(v.value) for i in draft.items for v in i.values if v.path == path] or details
+        details = [repr(places.values[path])] if path in places.values else details
     said = issue.description.rstrip(".")
     return f"{said}: {', '.join(details)}" if details else said
 
@@ -194,38 +194,71 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-def _path(draft: Draft, issue: SigmaValidationIssue, counted: Counter[tuple[str, str]]) -> tuple[Key, ...]:
-    """Return where an issue most likely stands; the next such place if it is told again."""
-    for name, value in _details(issue):
-        places = _places(draft, name, value)
-        if places:
-            key = (name, str(value))
-            counted[key] += 1
-            return places[min(counted[key], len(places)) - 1]
-    return ("detection", "condition") if "ondition" in type(issue).__name__ else ("detection",)
+class _Places:
+    """Where in a rule an issue most likely stands; owns the indexes, and what has been told already.
+
+    Attributes:
+        values: path → the value there.
+    """
+
+    def __init__(self, draft: Draft) -> None:
+        self.values = {v.path: v.value for item in draft.items for v in item.values}
+        self._told: Counter[tuple[str, str]] = Counter()
+        self._items: dict[_ItemKey, list[tuple[Key, ...]]] = {}
+        self._texts: dict[str, list[tuple[Key, ...]]] = {}
+        self._event_ids: dict[object, list[tuple[Key, ...]]] = {}
+        self._tags: dict[str, list[tuple[Key, ...]]] = {}
+        self._references: dict[str, list[tuple[Key, ...]]] = {}
+        for item in draft.items:
+            key = (item.field or None, tuple(_as_read(v.value) for v in item.values))
+            self._items.setdefault(key, []).append(item.path)
+            for value in item.values:
+                if isinstance(value.value, str):
+                    self._texts.setdefault(_bare(_as_read(value.value)), []).append(value.path)
+                if item.field == "EventID":
+                    self._event_ids.setdefault(value.value, []).append(value.path)
+        for tag in draft.strings("tags"):
+            self._tags.setdefault(str(tag.value).lower(), []).append(tag.path)
+        for reference in draft.strings("references"):
+            self._references.setdefault(str(reference.value), []).append(reference.path)
+
+    def of(self, issue: SigmaValidationIssue) -> tuple[Key, ...]:
+        """Return where an issue most likely stands; the next such place if it is told again."""
+        for name, value in _details(issue):
+            if places := self._named(name, value):
+                key = (name, str(value))
+                self._told[key] += 1
+                return places[min(self._told[key], len(places)) - 1]
+        return ("detection", "condition") if "ondition" in type(issue).__name__ else ("detection",)
+
+    def _named(self, name: str, value: object) -> list[tuple[Key, ...]]:
+        match name, value:
+            case "tag", _:
+                return self._tags.get(str(value).lower(), [])
+            case "reference", _:
+                return self._references.get(str(value), [])[1:]
+            case "fieldname", _:
+                return [("logsource", str(value))]
+            case "event_id", _:
+                return self._event_ids.get(value, [])
+            case _, SigmaDetectionItem():
+                original = (
+                    str(v) if isinstance(v, SigmaString) else None for v in value.original_value or ()
+                )
+                return self._items.get((value.field, tuple(original)), [])
+            case _, SigmaString():
+                return self._texts.get(_bare(str(value)), [])
+            case _:
+                return []
 
 
-def _places(draft: Draft, name: str, value: object) -> list[tuple[Key, ...]]:
-    if name == "tag":
-        return [v.path for v in draft.strings("tags") if str(v.value).lower() == str(value).lower()]
-    if name == "reference":
-        return [v.path for v in draft.strings("references") if v.value == value][1:]
-    if name == "fieldname":
-        return [("logsource", str(value))]
-    if name == "event_id":
-        return [v.path for i in draft.items if i.field == "EventID" for v in i.values if v.value == value]
-    if isinstance(value, SigmaDetectionItem):
-        return [i.path for i in draft.items if (i.field or None) == value.field and _same(i.values, value)]
-    if isinstance(value, SigmaString):
-        bare = str(value).strip("*")
-        texts = [v for i in draft.items for v in i.values if isinstance(v.value, str)]
-        return [v.path for v in texts if str(SigmaString(str(v.value))).strip("*") == bare]
-    return []
+_ItemKey = tuple[str | None, tuple[str | None, ...]]
+"""A field and its values, as pySigma shows them; what is no text is not told apart."""
 
 
-def _same(values: tuple[Any, ...], item: SigmaDetectionItem) -> bool:  # Any: of each only the value counts
-    original = [str(v) for v in item.original_value or ()]
-    return len(values) == len(original) and all(
-        str(SigmaString(v.value)) == o if isinstance(v.value, str) else True
-        for v, o in zip(values, original, strict=True)
-    )
+def _as_read(value: object) -> str | None:
+    return str(SigmaString(value)) if isinstance(value, str) else None
+
+
+def _bare(text: str | None) -> str:
+    return (text or "").strip("*")

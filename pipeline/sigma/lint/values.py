@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.sigma.form import Wild
-from pipeline.sigma.lint.draft import parts_of
+from pipeline.sigma.form import Number, Truth, Wild
 from pipeline.sigma.lint.finding import Check, Doubt
 from pipeline.sigma.matcher.subject import text_of
 from pipeline.sigma.matcher.text import shape_of
+from pipeline.sigma.reader.values import parts_of, typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,6 +25,9 @@ _OUTER = {
     "endswith": (True, False),
     "": (True, True),
 }
+# Characters that are looked at in the lists of one rule; 20,000 hashes need a twentieth of it.
+_MOST_WORK = 30_000_000
+_WORK_OF_A_PART = 50
 
 
 def _any_value(draft: Draft) -> Iterator[Doubt]:
@@ -70,24 +73,41 @@ def _duplicate_value(draft: Draft) -> Iterator[Doubt]:
                 yield Doubt(f"{value.value!r} is the same as {first!r} further up", value.path)
 
 
+def _unquoted_value(draft: Draft) -> Iterator[Doubt]:
+    for item in draft.items:
+        if not item.is_text:
+            continue
+        for value in item.values:
+            test = typed(value.value)
+            if not isinstance(test, Number | Truth):
+                continue
+            text = str(text_of(test.value))
+            written = draft.document.written(*value.path)
+            if written is not None and written.lower() != text:
+                kind = "number" if isinstance(test, Number) else "truth value"
+                message = f"{written} is the {kind} {text}; write '{written}' to mean the text"
+                yield Doubt(message, value.path)
+
+
 def _covered_value(draft: Draft) -> Iterator[Doubt]:
+    work = _Work(_MOST_WORK)
     for item in draft.items:
         if item.is_text and len(item.values) > 1:
-            found = list(_covered(item))
+            found = list(_covered(item, work))
             for needless, other in found[:1]:
                 more = f"; {len(found) - 1} more of this list are needless too" if len(found) > 1 else ""
                 says = "says as much" if "all" in item.modifiers else "matches all that it does"
                 yield Doubt(f"{needless.value!r} is needless: {other.value!r} {says}{more}", needless.path)
 
 
-def _covered(item: Written) -> Iterator[tuple[Value, Value]]:
-    """Yield each needless value with one that makes it so."""
+def _covered(item: Written, work: _Work) -> Iterator[tuple[Value, Value]]:
+    """Yield each needless value with one that makes it so, of those that there is work left for."""
     shapes = [
         (value, shape)
         for value in item.values
         if isinstance(value.value, str) and (shape := shape_of(item.text(value.value))) is not None
     ]
-    cover = _Cover(shapes)
+    cover = _Cover(shapes, work)
     told: set[Value] = set()
     for value, shape in shapes:
         if (other := cover.of(shape)) is not None:
@@ -98,10 +118,23 @@ def _covered(item: Written) -> Iterator[tuple[Value, Value]]:
                 yield needless, reason
 
 
-class _Cover:
-    """Finds the value that matches all that another one does, in time that grows with the list alone."""
+class _Work:
+    """How much may still be looked at; texts of many lengths would take the cube of theirs."""
 
-    def __init__(self, shapes: Iterable[tuple[Value, Shape]]) -> None:
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def take(self, length: int) -> bool:
+        """Return whether a part of this length may be looked at as well."""
+        self._left -= length + _WORK_OF_A_PART
+        return self._left > 0
+
+
+class _Cover:
+    """Finds the value that matches all that another one does, as far as there is work left."""
+
+    def __init__(self, shapes: Iterable[tuple[Value, Shape]], work: _Work) -> None:
+        self._work = work
         self._by: dict[str, dict[str, Value]] = {"contains": {}, "startswith": {}, "endswith": {}}
         for value, (how, literal) in shapes:
             if how in self._by:
@@ -120,6 +153,8 @@ class _Cover:
                 if kind == how and length == len(text):
                     continue
                 for part in _cut(text, length, kind):
+                    if not self._work.take(length):
+                        return None
                     if part in held:
                         return held[part]
         return None
@@ -144,6 +179,15 @@ CHECKS = (
         "It matches any text, the empty one as well, but no null: close to `exists`, and slower to read.",
         "Write `field|exists: true` if presence is what counts.",
         _any_value,
+    ),
+    Check(
+        "unquoted-value",
+        "warning",
+        "a number or a truth value that is written otherwise than events write it",
+        "YAML reads `1.10` as 1.1, `017` as 15, `1:30` as 90, `0x1F` as 31, `on` and `yes` as true: what is"
+        " found is that, not what is written.",
+        "Put it into quotes; or write the number as it is.",
+        _unquoted_value,
     ),
     Check(
         "needless-wildcard",

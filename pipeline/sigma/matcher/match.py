@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEEPEST", "Matcher", "anywhere", "compile_node", "compile_rule", "text_predicate"]
 
-DEEPEST = 100
-"""Conditions may nest as deep: each level is a call within a call."""
+DEEPEST = 120
+"""Conditions may nest as deep: each level is a call within a call. What the reader takes comes to 110."""
 
 Matcher = Callable[[Subject], bool]
 
@@ -82,25 +82,33 @@ def compile_node(node: Node) -> Matcher:
     Raises:
         RuleError: as of `compile_rule`.
     """
-    return _node(node, 0)
+    return _node(node, 0, {})
 
 
-def _node(node: Node, depth: int) -> Matcher:
+def _node(node: Node, depth: int, made: dict[tuple[int, int], Matcher]) -> Matcher:
+    """Return the matcher of a node; `made`: those of the same condition by their nodes and depths."""
     if depth > DEEPEST:
         raise RuleError(f"the condition is nested too deeply; {DEEPEST} levels are possible")
+    # An identifier that is named twice is one node below two others.
+    if (matcher := made.get((id(node), depth))) is None:
+        matcher = made[id(node), depth] = _made(node, depth, made)
+    return matcher
+
+
+def _made(node: Node, depth: int, made: dict[tuple[int, int], Matcher]) -> Matcher:
     match node:
         case Item():
             return _item(node)
         case Not():
-            inner = _node(node.item, depth + 1)
+            inner = _node(node.item, depth + 1, made)
             return lambda s: not inner(s)
         case And():
             # What is cheap to ask decides most events before what is dear has its turn.
             members = sorted(_flat(node, And), key=_cost)
-            return _all(tuple(_node(i, depth + 1) for i in members))
+            return _all(tuple(_node(i, depth + 1, made) for i in members))
         case Or():
             together, others = _together(_flat(node, Or))
-            return _any((*together, *(_node(i, depth + 1) for i in others)))
+            return _any((*together, *(_node(i, depth + 1, made) for i in others)))
 
 
 def _item(item: Item) -> Matcher:
@@ -109,16 +117,16 @@ def _item(item: Item) -> Matcher:
 
 
 def _flat(node: And | Or, kind: type[And | Or]) -> list[Node]:
-    """Return the members of a node with those of nested nodes of the same kind drawn in."""
-    members: list[Node] = []
+    """Return the members of a node with those of nested nodes of the same kind drawn in, each once."""
+    members: dict[int, Node] = {}
     stack: list[Node] = list(reversed(node.items))
     while stack:
         top = stack.pop()
         if isinstance(top, kind):
             stack.extend(reversed(top.items))
         else:
-            members.append(top)
-    return members
+            members.setdefault(id(top), top)
+    return list(members.values())
 
 
 _KEYWORD_COST = 20

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from pipeline.document import Document
+from pipeline.document import Broken, Document
 from pipeline.errors import RuleError, nearest
 from pipeline.sigma.reader.heading import fault, refuse_odd_content
 
@@ -40,7 +40,7 @@ class _Layers(Document):
         return nearer.place(*path)
 
 
-def collected(documents: Iterable[Document]) -> Iterator[Document | RuleError]:
+def collected(documents: Iterable[Document | Broken]) -> Iterator[Document | RuleError]:
     """Yield each document that is to be a rule, with all that it shares.
 
     Args:
@@ -48,11 +48,18 @@ def collected(documents: Iterable[Document]) -> Iterator[Document | RuleError]:
 
     Yields:
         Documents whose `data` is a mapping with texts as keys; and an error for each document that is none,
-        or whose action is not known.
+        or whose action is not known. A broken one with an action is the last: those after it may lean on it.
     """
     shared: Document | None = None
     last: Document | None = None
     for document in documents:
+        if isinstance(document, Broken):
+            error = document.error
+            yield RuleError(error.message, file=error.file, line=error.line, path=error.path)
+            if "action" in document.keys:
+                return
+            last = None
+            continue
         if document.data is None:
             continue
         try:
@@ -68,13 +75,13 @@ def collected(documents: Iterable[Document]) -> Iterator[Document | RuleError]:
                     raise fault(document, "there is no document before this one to repeat", "action")
                 last = _laid(_without_action(document, data), last)
                 yield last
-            elif not _ALONE.isdisjoint(data):
-                yield document
             else:
-                last = document if shared is None else _laid(document, shared)
-                yield last
-        except RuleError as error:
-            yield error
+                alone = not _ALONE.isdisjoint(data)
+                whole = document if alone or shared is None else _laid(document, shared)
+                last = last if alone else whole
+                yield whole
+        except RuleError as refused:
+            yield refused
 
 
 def _action(document: Document, data: dict[str, Any]) -> str:  # Any: a YAML document's values

@@ -11,15 +11,21 @@ import re
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RuleError, nearest
-from pipeline.sigma.form import And, Node, Not, Or
+from pipeline.sigma.form import And, Item, Node, Not, Or
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["DEEPEST", "matching", "parse"]
+__all__ = ["DEEPEST", "LARGEST", "check_size", "matching", "parse"]
 
 DEEPEST = 50
 """Parentheses and `not` within one another; nobody reads what is deeper."""
+
+LARGEST = 100_000
+"""Tests of a condition, those of an identifier counted each time that it is named."""
+
+_MOST_COMPARED = 1_000_000
+"""Names that the selectors of a condition are compared with."""
 
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _QUANTIFIERS = frozenset({"1", "any", "all"})
@@ -46,6 +52,33 @@ def parse(text: str, searches: Mapping[str, Node | None]) -> Node | None:
     node = parser.alternatives()
     parser.end()
     return node
+
+
+def check_size(node: Node) -> None:
+    """Raise when a tree is so large that evaluating it would stall whoever does.
+
+    Raises:
+        RuleError: it has more tests than `LARGEST`. No place yet.
+    """
+    count = _size(node, {})
+    if count > LARGEST:
+        raise RuleError(
+            f"the condition comes to {count:,} tests; up to {LARGEST:,} are possible, so name what is large"
+            " once, or make several rules"
+        )
+
+
+def _size(node: Node, known: dict[int, int]) -> int:
+    """Return how many tests there are in a tree, each counted wherever it stands."""
+    if id(node) not in known:
+        match node:
+            case Item():
+                return 1
+            case Not():
+                known[id(node)] = _size(node.item, known)
+            case And() | Or():
+                known[id(node)] = sum(_size(item, known) for item in node.items)
+    return known[id(node)]
 
 
 def matching(pattern: str, identifiers: Sequence[str]) -> list[str]:
@@ -84,6 +117,7 @@ class _Parser:
         self._at = 0
         self._depth = 0
         self._selected: dict[str, Node | None] = {}
+        self._negations: dict[int, Not] = {}
 
     def alternatives(self) -> Node | None:
         """Read what `or` binds, and all that binds closer."""
@@ -115,9 +149,13 @@ class _Parser:
             self._deeper()
         node = self._operand()
         for _ in range(self._depth - before):
-            node = None if node is None else Not(node)
+            node = None if node is None else self._not(node)
         self._depth = before
         return node
+
+    def _not(self, node: Node) -> Not:
+        # One for each, so that what is said twice is seen to be the same.
+        return self._negations.setdefault(id(node), Not(node))
 
     def _is_not(self) -> bool:
         if self._peek().lower() != "not":
@@ -166,6 +204,8 @@ class _Parser:
         return self._selected[name]
 
     def _selected_by(self, quantifier: str, pattern: str, name: str) -> Node | None:
+        if (len(self._selected) + 1) * len(self._searches) > _MOST_COMPARED:
+            raise RuleError("there are too many selectors for so many search identifiers; make several rules")
         found = matching(pattern, tuple(self._searches))
         if not found:
             among = [i for i in self._searches if not i.startswith("_")]
@@ -191,7 +231,8 @@ class _Parser:
 
 
 def _joined(kind: type[And | Or], nodes: list[Node | None]) -> Node | None:
-    left = tuple(node for node in nodes if node is not None)
+    # What is said twice counts once.
+    left = tuple({id(node): node for node in nodes if node is not None}.values())
     if len(left) > 1:
         return kind(left)
     return left[0] if left else None

@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationRule
-from sigma.exceptions import SigmaError
+from sigma.exceptions import SigmaError, SigmaTimespanError
 
 from pipeline.errors import RuleError, nearest
 from pipeline.sigma.form import Correlation, CorrelationType
@@ -27,10 +27,14 @@ __all__ = ["read_correlation"]
 
 _KEYS = ("type", "rules", "group-by", "timespan", "condition", "aliases", "generate")
 _BOUNDS = ("eq", "neq", "gt", "gte", "lt", "lte")
+_LONGEST_S = 10 * 31_556_952
+"""Ten of Sigma's years, in seconds: nothing is kept for longer, and a window must end some day."""
+_DIGITS = 12
+_TOO_LONG = "a timespan of more than ten years; 30m, 12h and 7d are timespans"
 
 
 def read_correlation(document: Document, data: dict[str, Any], options: Options = NO_OPTIONS) -> Correlation:
-    """Read one correlation. Its references stay as written.
+    """Read one correlation, its timespan in milliseconds. Its references stay as written.
 
     Args:
         document: where it stands.
@@ -48,27 +52,35 @@ def read_correlation(document: Document, data: dict[str, Any], options: Options 
         if key not in _KEYS:
             raise fault(document, f"no such key: {key!r}; {nearest(key, _KEYS)}", "correlation", key)
     kind = _kind(document, body)
+    references = _references(document, body)
+    group_by = _group_by(document, body)
+    aliases = _aliases(document, body)
+    _check_length(document, body)
     bounds, fields = _condition(document, body, kind)
     # A stand-in that pySigma takes for what has been read already.
     stand_in = {"gte": 1, **({"field": list(fields)} if fields else {})}
     rule = _checked(document, {**data, "correlation": {**body, "condition": stand_in}})
+    if rule.timespan.seconds > _LONGEST_S:
+        raise fault(document, _TOO_LONG, "correlation", "timespan")
     if options.processing is not None:
         try:
             apply(options.processing, rule)
         except RuleError as error:
             raise fault(document, error.message, "correlation") from error
         fields = _fields(rule)
+        group_by = tuple(rule.group_by or ())
+        aliases = {a.alias: {str(r.reference): str(f) for r, f in a.mapping.items()} for a in rule.aliases}
         if options.processing_digest:
             heading = extended(heading, options.processing_digest)
     return Correlation(
         about=heading,
         type=kind,
-        rules=_references(document, body),
-        group_by=tuple(rule.group_by or ()),
+        rules=references,
+        group_by=group_by,
         timespan_ms=rule.timespan.seconds * 1000,
         bounds=bounds,
         fields=fields,
-        aliases={a.alias: {str(r.reference): str(f) for r, f in a.mapping.items()} for a in rule.aliases},
+        aliases=aliases,
         generate=bool(rule.generate),
     )
 
@@ -90,6 +102,8 @@ def _checked(document: Document, data: dict[str, Any]) -> SigmaCorrelationRule:
         raise fault(document, str(error), "correlation") from error
     if rule.errors:
         first = rule.errors[0]
+        if isinstance(first, SigmaTimespanError):
+            raise fault(document, str(first), "correlation", "timespan")
         inner = place(data["correlation"], first, "")
         path = ("correlation", inner) if inner else (place(data, first, "correlation"),)
         raise fault(document, str(first), *path)
@@ -113,6 +127,46 @@ def _references(document: Document, body: dict[str, Any]) -> tuple[str, ...]:
     return tuple(listed)
 
 
+def _group_by(document: Document, body: dict[str, Any]) -> tuple[str, ...]:
+    """Return the fields that make a group."""
+    written = body.get("group-by")
+    if written is None:
+        return ()
+    path = ("correlation", "group-by")
+    if not isinstance(written, str | list):
+        raise fault(document, f"`group-by` is a field's name or a list of them, not {written!r}", *path)
+    for position, field in enumerate(written if isinstance(written, list) else [written]):
+        if not isinstance(field, str) or not field.strip():
+            at = (*path, position) if isinstance(written, list) else path
+            raise fault(document, f"a group is made of fields' names, not of {field!r}", *at)
+    return tuple(written) if isinstance(written, list) else (written,)
+
+
+def _aliases(document: Document, body: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Return alias → rule as it is referred to → the field that stands for it there."""
+    written = body.get("aliases")
+    if written is None:
+        return {}
+    path = ("correlation", "aliases")
+    if not isinstance(written, dict):
+        raise fault(document, "`aliases` map a name to the field for each rule: {user: {rule: field}}", *path)
+    for alias, fields in written.items():
+        if not isinstance(fields, dict) or not fields:
+            message = f"an alias maps rules to fields, as in {{{alias}: {{rule: field}}}}; not {fields!r}"
+            raise fault(document, message, *path, alias)
+        for reference, field in fields.items():
+            if not isinstance(field, str) or not field.strip():
+                raise fault(document, f"a field's name is a text, not {field!r}", *path, alias, reference)
+    return {alias: dict(fields) for alias, fields in written.items()}
+
+
+def _check_length(document: Document, body: dict[str, Any]) -> None:
+    """Raise when a timespan has more digits than are read; pySigma says what else is wrong with one."""
+    written = body.get("timespan")
+    if isinstance(written, str) and len(written) > _DIGITS:
+        raise fault(document, _TOO_LONG, "correlation", "timespan")
+
+
 def _condition(
     document: Document, body: dict[str, Any], kind: CorrelationType
 ) -> tuple[tuple[tuple[str, float], ...], tuple[str, ...]]:
@@ -123,7 +177,7 @@ def _condition(
         raise fault(document, "a count needs a condition such as {gte: 10}", *path)
     written = condition.get("field") or []
     fields = [written] if isinstance(written, str) else written
-    if not isinstance(fields, list) or not all(isinstance(f, str) for f in fields):
+    if not isinstance(fields, list) or not all(isinstance(f, str) and f.strip() for f in fields):
         raise fault(document, f"`field` is a field's name or a list of them, not {written!r}", *path, "field")
     if kind is CorrelationType.VALUE_COUNT and not fields:
         raise fault(document, "value_count needs `field` in its condition", *path)

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from pipeline.sigma.reader.values import Part
 
-__all__ = ["base64", "base64_at_any_offset", "utf16"]
+__all__ = ["LONGEST", "base64", "base64_at_any_offset", "utf16"]
+
+LONGEST = 10_000
+"""Characters of an encoded text: no log holds a longer one whole."""
 
 _BYTE_ORDER_MARK = "\xff\xfe"
 # Base64 makes 4 characters of 3 bytes. Those that hold bits of a neighbour are left out: at the beginning by
@@ -37,6 +40,9 @@ def utf16(template: Template, codec: str, *, marked: bool = False) -> Template:
         template: the text; its `*` are kept, and a `?` becomes the two bytes of a character.
         codec: `utf-16-le` or `utf-16-be`.
         marked: whether the byte order mark of little-endian UTF-16 stands before it.
+
+    Raises:
+        RuleError: it becomes longer than `LONGEST`. No place yet.
     """
     parts: list[Part] = [_BYTE_ORDER_MARK] if marked else []
     for part in template.parts:
@@ -44,6 +50,7 @@ def utf16(template: Template, codec: str, *, marked: bool = False) -> Template:
             parts.append(part.encode(codec).decode("latin-1"))
         else:
             parts += [part, part] if part is Wild.ONE else [part]
+    _check_length(sum(len(part) if isinstance(part, str) else 1 for part in parts))
     return Template(joined(parts), template.cased, encoded=True)
 
 
@@ -51,7 +58,8 @@ def base64(template: Template) -> Template:
     """Return the Base64 of a text's bytes, whose case counts.
 
     Raises:
-        RuleError: there is a wildcard, or nothing, to encode. No place yet.
+        RuleError: there is a wildcard, or nothing, to encode; or it becomes longer than `LONGEST`. No place
+            yet.
     """
     return Template((b64encode(_bytes(template, 1)).decode(),), cased=True)
 
@@ -78,4 +86,13 @@ def _bytes(template: Template, fewest: int) -> bytes:
     if len(data) < fewest:
         least = "a character" if fewest == 1 else f"{fewest} bytes"
         raise RuleError(f"there is too little to encode; {least} at least")
+    _check_length((len(data) + 2) // 3 * 4)
     return data
+
+
+def _check_length(characters: int) -> None:
+    if characters > LONGEST:
+        raise RuleError(
+            f"encoded, this text has {characters:,} characters; up to {LONGEST:,} are possible, and a part of"
+            " it will do"
+        )

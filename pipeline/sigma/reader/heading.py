@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import re
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,14 @@ _MAX_TEXT = 2000
 _DEEPEST = 60
 _STAND_IN = {"selection": {"field": "value"}, "condition": "selection"}
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_SCALARS = (str, int, float, type(None))
+# Keys of one's own are allowed, and may hold dates as well; the values of searches are told with their hint.
+_NO_DATES = frozenset(
+    [
+        *("title", "id", "name", "taxonomy", "related", "status", "description", "license", "references"),
+        *("author", "tags", "logsource", "fields", "falsepositives", "level", "scope", "correlation"),
+    ]
+)
 
 
 def fault(document: Document, message: str, *path: Key) -> RuleError:
@@ -34,18 +43,23 @@ def fault(document: Document, message: str, *path: Key) -> RuleError:
 
 def place(data: dict[str, Any], error: SigmaError, default: str) -> str:  # Any: a YAML document's values
     """Return the top-level key that an error of pySigma speaks of, or `default`."""
-    # SigmaDateError is about `date`, SigmaTitleError about `title`; others only say so.
+    # SigmaDateError is about `date`, SigmaIdentifierError about `id`; others only say so, in words among
+    # which `id` is also that of another rule.
     name = type(error).__name__.removeprefix("Sigma").removesuffix("Error").lower()
-    words = f" {error} ".lower()
-    return next((key for key in data if key == name or f" {key} " in words), default)
+    name = {"identifier": "id", "tag": "tags"}.get(name, name)
+    if name in data:
+        return name
+    words = f" {error} ".lower().replace(" tag ", " tags ")
+    return next((key for key in sorted(data, key=len, reverse=True) if f" {key} " in words), default)
 
 
 def refuse_odd_content(document: Document) -> None:
     """Raise when a document is no mapping, or holds what no rule does.
 
     Raises:
-        RuleError: a key is no text, as `5`, `on` and `null` are none in YAML; it nests too deeply; or its
-            aliases stand for more than anyone has written.
+        RuleError: a key is no text, as `5`, `on` and `null` are none in YAML; a value is of no type that
+            rules have, or a number beyond all that events hold; it nests too deeply; or its aliases stand for
+            more than anyone has written.
     """
     if not isinstance(document.data, dict):
         raise fault(document, "a rule is a mapping with title, logsource and detection")
@@ -61,10 +75,34 @@ def refuse_odd_content(document: Document) -> None:
         if isinstance(value, dict):
             for key, inner in value.items():
                 if not isinstance(key, str):
+                    _refuse_odd_scalar(document, key, path)
                     raise fault(document, f"the key {key!r} is no text here; put it into quotes", *path)
                 waiting.append((inner, (*path, key)))
         elif isinstance(value, list):
             waiting.extend((inner, (*path, index)) for index, inner in enumerate(value))
+        else:
+            _refuse_odd_scalar(document, value, path)
+
+
+def _refuse_odd_scalar(document: Document, value: object, path: tuple[Key, ...]) -> None:
+    if isinstance(value, int) and _beyond_a_double(value):
+        # Nor does Python write so many digits into a message.
+        raise fault(document, "Invalid number: no event holds one as large; put it into quotes", *path)
+    if isinstance(value, dt.date) and path and path[0] in _NO_DATES:
+        raise fault(document, f"a date; put {value.isoformat()} into quotes to mean the text", *path)
+    if not isinstance(value, (*_SCALARS, dt.date)):
+        kind = type(value).__name__
+        raise fault(
+            document, f"Unsupported type: {kind}; a value is a text, a number, true, false or null", *path
+        )
+
+
+def _beyond_a_double(value: int) -> bool:
+    try:
+        float(value)
+    except OverflowError:
+        return True
+    return False
 
 
 def about(document: Document, data: dict[str, Any], meaning: object) -> About:  # Any: as above
@@ -84,7 +122,7 @@ def about(document: Document, data: dict[str, Any], meaning: object) -> About:  
     for key in ("id", "name"):
         if data.get(key) is not None and not isinstance(data[key], str):
             raise fault(document, f"the {key} is no text: {data[key]!r}", key)
-    if data.get("id") and _UUID.fullmatch(data["id"]) is None:
+    if data.get("id") is not None and _UUID.fullmatch(data["id"]) is None:
         raise fault(document, f"the id is no UUID: {data['id']!r}", "id")
     level = data.get("level", "medium")
     if level not in LEVELS:

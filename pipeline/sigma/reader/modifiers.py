@@ -8,32 +8,28 @@ the value. (Sigma modifiers appendix 2.1.0; semantics section 1.)
 from __future__ import annotations
 
 import enum
-import ipaddress
-from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, Literal, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
 from pipeline.errors import RuleError, nearest
-from pipeline.sigma.form import Compare, Exists, FieldRef, Network, Null, Number, TimePart, Truth, Wild
-from pipeline.sigma.matcher.subject import text_of
-from pipeline.sigma.reader.encodings import base64, base64_at_any_offset, utf16
-from pipeline.sigma.reader.placeholders import dashed, with_placeholders
-from pipeline.sigma.reader.values import Choice, Regex, Template, Value, joined, typed, written
+from pipeline.sigma.form import Null, Number, Truth
+from pipeline.sigma.reader import changes
+from pipeline.sigma.reader.values import Template, Value, typed, written
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipeline.sigma.reader.placeholders import Fillings
 
-__all__ = ["MODIFIERS", "Chain", "Kind", "Modifier", "chain_of"]
+__all__ = ["MODIFIERS", "Chain", "Kind", "Modifier", "chain_of", "flags_of"]
 
-_Side = Literal["contains", "startswith", "endswith"]
-_Order = Literal["lt", "lte", "gt", "gte"]
-_Part = Literal["minute", "hour", "day", "week", "month", "year"]
-
-
-_Change = Callable[[Value], Value]
+_MOST = 20
+"""Modifiers of one item. There are about as many that can stand together; nobody reads half of them."""
+_MOST_ENCODINGS = 4
+"""Encodings of encodings: each makes a text up to three times as long."""
 
 
 class Kind(enum.Flag):
@@ -77,12 +73,13 @@ class Modifier(msgspec.Struct, frozen=True):
         first: whether no other may stand before it.
         field: whether it needs a field, so that keywords can't have it.
         single: whether it takes one value, no list.
+        encodes: whether it encodes.
         again: whether it may stand more than once, for what it gives may be encoded anew.
         fills: whether it needs the placeholders' values, and so puts them in.
         alias: the same modifier's other name.
     """
 
-    does: _Change | None
+    does: changes.Change | None
     takes: Kind
     gives: Kind | None
     wants: str
@@ -90,6 +87,7 @@ class Modifier(msgspec.Struct, frozen=True):
     first: bool = False
     field: bool = False
     single: bool = False
+    encodes: bool = False
     again: bool = False
     fills: bool = False
     alias: str = ""
@@ -138,8 +136,13 @@ class Chain(msgspec.Struct, frozen=True):
             if modifier.fills:
                 made = fillings.filled(made)
             if modifier.does is not None:
-                made = _each(modifier.does, made)
+                made = changes.each(modifier.does, made)
             if kind is Kind.NUMBER and isinstance(made, Template):
+                if isinstance(value, float):
+                    raise RuleError(
+                        f"|{name} looks at a text, and {value!r} may have been written otherwise, as 1.0 and"
+                        " 1.00 are one number; put it into quotes"
+                    )
                 kind = Kind.TEXT
             if modifier.gives is not None and not kind & _LASTING:
                 kind, giver = modifier.gives, name
@@ -149,7 +152,7 @@ class Chain(msgspec.Struct, frozen=True):
 _NONE = Chain()
 
 
-@cache
+@lru_cache(1024)
 def chain_of(names: tuple[str, ...], *, keyword: bool) -> Chain:
     """Return the modifiers that these names stand for.
 
@@ -162,7 +165,11 @@ def chain_of(names: tuple[str, ...], *, keyword: bool) -> Chain:
     """
     if not names:
         return _NONE
+    if len(names) > _MOST:
+        raise RuleError(f"{len(names):,} modifiers; up to {_MOST} are possible")
     steps = [(name, _known(name)) for name in names]
+    if sum(modifier.encodes for _, modifier in steps) > _MOST_ENCODINGS:
+        raise RuleError(f"encoded more than {_MOST_ENCODINGS} times; no one hides a text so deeply")
     _check_order(steps)
     _check_pairs(steps)
     for name, modifier in steps:
@@ -208,119 +215,13 @@ def _check_pairs(steps: list[tuple[str, Modifier]]) -> None:
                 raise RuleError(f"|{name} and |{other} don't go together: {why}")
 
 
-def _each(does: _Change, value: Value) -> Value:
-    return Choice(tuple(_each(does, v) for v in value.values)) if isinstance(value, Choice) else does(value)
-
-
-# --- what they do. The table has made sure of the types. ------------------------------------------------
-
-
-def _at(side: _Side) -> _Change:
-    def at(value: Value) -> Value:
-        match value:
-            case Regex() | FieldRef():
-                return replace(value, how=side)
-            case Number():
-                return at(_text_of(value))
-            case Template():
-                before = () if side == "startswith" else (Wild.ANY,)
-                after = () if side == "endswith" else (Wild.ANY,)
-                return replace(value, parts=joined((*before, *value.parts, *after)))
-            case _:
-                return value
-
-    return at
-
-
-def _text_of(number: Number) -> Template:
-    return Template((str(text_of(number.value)),))
-
-
-def _cased(value: Value) -> Value:
-    return replace(_text_of(value) if isinstance(value, Number) else value, cased=True)
-
-
-def _windash(value: Value) -> Value:
-    template = cast("Template", value)
-    return replace(template, parts=dashed(template.parts))
-
-
-def _expand(value: Value) -> Value:
-    return with_placeholders(value) if isinstance(value, Template | Regex) else value
-
-
-def _utf16(codec: str, *, marked: bool = False) -> _Change:
-    return lambda value: utf16(cast("Template", value), codec, marked=marked)
-
-
-def _base64(value: Value) -> Value:
-    return base64(cast("Template", value))
-
-
-def _base64offset(value: Value) -> Value:
-    return base64_at_any_offset(cast("Template", value))
-
-
-def _re(value: Value) -> Value:
-    return Regex(tuple(map(str, cast("Template", value).parts)))
-
-
-def _flag(flag: str) -> _Change:
-    def flagged(value: Value) -> Value:
-        regex = cast("Regex", value)
-        return replace(regex, flags="".join(sorted(regex.flags + flag)))
-
-    return flagged
-
-
-def _compare(op: _Order) -> _Change:
-    def compared(value: Value) -> Value:
-        if isinstance(value, TimePart):
-            return replace(value, op=op)
-        return Compare(op, cast("Number", value).value)
-
-    return compared
-
-
-def _time_part(part: _Part) -> _Change:
-    return lambda value: TimePart(part, "eq", cast("Number", value).value)
-
-
-def _exists(value: Value) -> Value:
-    return Exists(cast("Truth", value).value)
-
-
-def _cidr(value: Value) -> Value:
-    network = _without_wildcards(value, "Networks")
-    try:
-        return Network(str(ipaddress.ip_network(network)))
-    except ValueError as error:
-        hint = "10.0.0.0/8 and fd00::/8 are networks"
-        if "host bits" in str(error):
-            hint = f"its network is {ipaddress.ip_network(network, strict=False)}"
-        raise RuleError(f"Invalid CIDR expression: {error}; {hint}") from error
-
-
-def _fieldref(value: Value) -> Value:
-    field = _without_wildcards(value, "Field references")
-    if not field:
-        raise RuleError("Field references must not be empty; name the other field")
-    return FieldRef(field, cased=cast("Template", value).cased)
-
-
-def _without_wildcards(value: Value, what: str) -> str:
-    parts = cast("Template", value).parts
-    if any(isinstance(part, Wild) for part in parts):
-        raise RuleError(f"{what} must not contain wildcards; \\* and \\? are the characters themselves")
-    return "".join(map(str, parts))
-
-
 # --- the table --------------------------------------------------------------------------------------------
 
 _ANYTHING = ~Kind(0)
 _TEXT = Kind.TEXT | Kind.NUMBER
 _CODABLE = Kind.TEXT | Kind.CODED
 _FOUND = _TEXT | Kind.BYTES | Kind.CODED | Kind.REGEX | Kind.REFERENCE
+_EXPANDED = Kind.TEXT | Kind.SIDED | Kind.REGEX
 _CASED = _TEXT | Kind.SIDED | Kind.BYTES | Kind.CODED | Kind.OFFSETS | Kind.REFERENCE
 
 _A_TEXT = "a text in quotes, or a regular expression or reference made of one"
@@ -343,46 +244,76 @@ _CASE_KEPT = (("re",), "a regular expression respects case, unless |i follows it
 _A_NAME = (("expand", "windash"), "a field's name is taken as it stands")
 _AN_ADDRESS = (("cased", "windash"), "an address is compared as a number")
 
+
+def _encoding(does: changes.Change, takes: Kind, gives: Kind, *, again: bool = True) -> Modifier:
+    """Return a row for a modifier that encodes."""
+    return Modifier(does, takes, gives, _PLAIN, encodes=True, again=again, fills=True)
+
+
 # Each: what it does, takes, gives (None: the same), what would be right, what it excludes.
 MODIFIERS: dict[str, Modifier] = {
     "all": Modifier(None, _ANYTHING, None, ""),
     "neq": Modifier(None, _ANYTHING, None, ""),
-    "exists": Modifier(_exists, Kind.TRUTH, Kind.DONE, _TRUTH, _ALONE, field=True, single=True),
+    "exists": Modifier(changes.exists, Kind.TRUTH, Kind.DONE, _TRUTH, _ALONE, field=True, single=True),
     # where in the value
-    "contains": Modifier(_at("contains"), _FOUND | Kind.OFFSETS, Kind.SIDED, _A_TEXT, _ONE_PLACE),
-    "startswith": Modifier(_at("startswith"), _FOUND, Kind.SIDED, _AT_AN_END, _ONE_PLACE, field=True),
-    "endswith": Modifier(_at("endswith"), _FOUND, Kind.SIDED, _AT_AN_END, _ONE_PLACE, field=True),
+    "contains": Modifier(changes.at("contains"), _FOUND | Kind.OFFSETS, Kind.SIDED, _A_TEXT, _ONE_PLACE),
+    "startswith": Modifier(changes.at("startswith"), _FOUND, Kind.SIDED, _AT_AN_END, _ONE_PLACE, field=True),
+    "endswith": Modifier(changes.at("endswith"), _FOUND, Kind.SIDED, _AT_AN_END, _ONE_PLACE, field=True),
     # texts
-    "cased": Modifier(_cased, _CASED, None, "a text", _CASE_KEPT),
-    "windash": Modifier(_windash, Kind.TEXT | Kind.SIDED, None, "a text", _ONE_SPELLING),
-    "expand": Modifier(_expand, Kind.TEXT | Kind.SIDED | Kind.REGEX, None, "a text that is not encoded yet"),
+    "cased": Modifier(changes.cased, _CASED, None, "a text", _CASE_KEPT),
+    "windash": Modifier(changes.windash, Kind.TEXT | Kind.SIDED, None, "a text", _ONE_SPELLING),
+    "expand": Modifier(
+        changes.expand, Kind.TEXT | Kind.SIDED | Kind.REGEX, None, "a text that is not encoded yet"
+    ),
     # encodings
-    "utf16le": Modifier(_utf16("utf-16-le"), _CODABLE, Kind.BYTES, _PLAIN, again=True, fills=True),
-    "utf16be": Modifier(_utf16("utf-16-be"), _CODABLE, Kind.BYTES, _PLAIN, again=True, fills=True),
-    "utf16": Modifier(_utf16("utf-16-le", marked=True), _CODABLE, Kind.BYTES, _PLAIN, again=True, fills=True),
-    "base64": Modifier(_base64, _CODABLE | Kind.BYTES, Kind.CODED, _PLAIN, again=True, fills=True),
-    "base64offset": Modifier(_base64offset, _CODABLE | Kind.BYTES, Kind.OFFSETS, _PLAIN, fills=True),
+    "utf16le": Modifier(
+        changes.utf16("utf-16-le"), _CODABLE, Kind.BYTES, _PLAIN, encodes=True, again=True, fills=True
+    ),
+    "utf16be": Modifier(
+        changes.utf16("utf-16-be"), _CODABLE, Kind.BYTES, _PLAIN, encodes=True, again=True, fills=True
+    ),
+    "utf16": Modifier(
+        changes.utf16("utf-16-le", marked=True),
+        _CODABLE,
+        Kind.BYTES,
+        _PLAIN,
+        encodes=True,
+        again=True,
+        fills=True,
+    ),
+    "base64": Modifier(
+        changes.base64, _CODABLE | Kind.BYTES, Kind.CODED, _PLAIN, encodes=True, again=True, fills=True
+    ),
+    "base64offset": Modifier(
+        changes.base64offset, _CODABLE | Kind.BYTES, Kind.OFFSETS, _PLAIN, encodes=True, fills=True
+    ),
     # regular expressions
-    "re": Modifier(_re, Kind.TEXT, Kind.REGEX, _RAW, first=True),
-    "i": Modifier(_flag("i"), Kind.REGEX, None, _AFTER_RE),
-    "m": Modifier(_flag("m"), Kind.REGEX, None, _AFTER_RE),
-    "s": Modifier(_flag("s"), Kind.REGEX, None, _AFTER_RE),
+    "re": Modifier(changes.re, Kind.TEXT, Kind.REGEX, _RAW, first=True),
+    "i": Modifier(changes.flag("i"), Kind.REGEX, None, _AFTER_RE),
+    "m": Modifier(changes.flag("m"), Kind.REGEX, None, _AFTER_RE),
+    "s": Modifier(changes.flag("s"), Kind.REGEX, None, _AFTER_RE),
     # numbers, and parts of a time in UTC
-    "lt": Modifier(_compare("lt"), Kind.NUMBER | Kind.PART, Kind.DONE, _NUMBER_OR_PART, field=True),
-    "lte": Modifier(_compare("lte"), Kind.NUMBER | Kind.PART, Kind.DONE, _NUMBER_OR_PART, field=True),
-    "gt": Modifier(_compare("gt"), Kind.NUMBER | Kind.PART, Kind.DONE, _NUMBER_OR_PART, field=True),
-    "gte": Modifier(_compare("gte"), Kind.NUMBER | Kind.PART, Kind.DONE, _NUMBER_OR_PART, field=True),
-    "minute": Modifier(_time_part("minute"), Kind.NUMBER, Kind.PART, _A_NUMBER, field=True),
-    "hour": Modifier(_time_part("hour"), Kind.NUMBER, Kind.PART, _A_NUMBER, field=True),
-    "day": Modifier(_time_part("day"), Kind.NUMBER, Kind.PART, _A_NUMBER, field=True),
-    "week": Modifier(_time_part("week"), Kind.NUMBER, Kind.PART, _A_NUMBER, field=True),
-    "month": Modifier(_time_part("month"), Kind.NUMBER, Kind.PART, _A_NUMBER, field=True),
-    "year": Modifier(_time_part("year"), Kind.NUMBER, Kind.PART, _A_NUMBER, field=True),
+    "lt": Modifier(changes.compare("lt"), Kind.NUMBER | Kind.PART, Kind.DONE, _NUMBER_OR_PART, field=True),
+    "lte": Modifier(changes.compare("lte"), Kind.NUMBER | Kind.PART, Kind.DONE, _NUMBER_OR_PART, field=True),
+    "gt": Modifier(changes.compare("gt"), Kind.NUMBER | Kind.PART, Kind.DONE, _NUMBER_OR_PART, field=True),
+    "gte": Modifier(changes.compare("gte"), Kind.NUMBER | Kind.PART, Kind.DONE, _NUMBER_OR_PART, field=True),
+    "minute": Modifier(changes.time_part("minute"), Kind.NUMBER, Kind.PART, _A_NUMBER, field=True),
+    "hour": Modifier(changes.time_part("hour"), Kind.NUMBER, Kind.PART, _A_NUMBER, field=True),
+    "day": Modifier(changes.time_part("day"), Kind.NUMBER, Kind.PART, _A_NUMBER, field=True),
+    "week": Modifier(changes.time_part("week"), Kind.NUMBER, Kind.PART, _A_NUMBER, field=True),
+    "month": Modifier(changes.time_part("month"), Kind.NUMBER, Kind.PART, _A_NUMBER, field=True),
+    "year": Modifier(changes.time_part("year"), Kind.NUMBER, Kind.PART, _A_NUMBER, field=True),
     # others
-    "cidr": Modifier(_cidr, Kind.TEXT, Kind.DONE, _A_NETWORK, _AN_ADDRESS, field=True, fills=True),
-    "fieldref": Modifier(_fieldref, Kind.TEXT, Kind.REFERENCE, _PLAIN, _A_NAME, field=True),
+    "cidr": Modifier(changes.cidr, Kind.TEXT, Kind.DONE, _A_NETWORK, _AN_ADDRESS, field=True, fills=True),
+    "fieldref": Modifier(changes.fieldref, Kind.TEXT, Kind.REFERENCE, _PLAIN, _A_NAME, field=True),
 }
 """Every modifier there is, by name."""
 
 for _alias, _name in {"wide": "utf16le", "ignorecase": "i", "multiline": "m", "dotall": "s"}.items():
     MODIFIERS[_alias] = replace(MODIFIERS[_name], alias=_name)
+
+
+def flags_of(names: Iterable[str]) -> str:
+    """Return the flags of a regular expression that these modifiers set, each as its letter, in order."""
+    known = {MODIFIERS[name].alias or name for name in names if name in MODIFIERS}
+    return "".join(sorted(known & {"i", "m", "s"}))

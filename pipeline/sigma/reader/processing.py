@@ -7,6 +7,7 @@ types carry the values there and back (`pysigma_types`). (pySigma 2.0, "Processi
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -18,7 +19,7 @@ from pipeline.errors import RuleError
 from pipeline.sigma.form import FieldRef
 from pipeline.sigma.reader.pysigma_types import from_pysigma, to_pysigma
 from pipeline.sigma.reader.search import Block, Line
-from pipeline.sigma.reader.values import Placeholder, Regex, Template
+from pipeline.sigma.reader.values import Choice, Placeholder, Regex, Template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +78,7 @@ class _Negated(SigmaDetection):
 
 @dataclasses.dataclass
 class _Item(SigmaDetectionItem):
-    """An item that remembers where it stands, and whether its references respect case."""
+    """An item that remembers where it stands, and whether case counts: some steps make new strings."""
 
     path: tuple[str | int, ...] = ()
     cased: bool = False
@@ -89,6 +90,7 @@ def _detection(search: Search) -> SigmaDetection:
 
 
 def _there(search: Search) -> SigmaDetection | SigmaDetectionItem:
+    """Return a search as pySigma's: a line as an item, or several where that keeps their linking."""
     if search.negated:
         return _Negated([_there(replace(search, negated=False))], item_linking=ConditionAND)
     linking = ConditionAND if search.every else ConditionOR
@@ -105,8 +107,14 @@ def _there(search: Search) -> SigmaDetection | SigmaDetectionItem:
         linking,
         auto_modifiers=False,
         path=search.path,
-        cased=any(isinstance(value, FieldRef) and value.cased for value in search.values),
+        cased=any(map(_is_cased, search.values)),
     )
+
+
+def _is_cased(value: Value) -> bool:
+    if isinstance(value, Choice):
+        return any(map(_is_cased, value.values))
+    return isinstance(value, Template | FieldRef) and value.cased
 
 
 def _has_placeholders(value: Value) -> bool:
@@ -123,9 +131,10 @@ def _back(there: SigmaDetection | SigmaDetectionItem) -> Search:
     cased, path = (there.cased, there.path) if isinstance(there, _Item) else (False, ())
     # Only a pipeline's own conditions have modifiers here: ours have been applied.
     as_written = SigmaRegularExpressionModifier in there.modifiers
+    back = partial(from_pysigma, cased=cased, as_written=as_written, keyword=there.field is None)
     return Line(
         there.field,
-        tuple(from_pysigma(value, cased=cased, as_written=as_written) for value in there.value),
+        tuple(map(back, there.value)),
         there.value_linking is ConditionAND,
         there.negated,
         path,

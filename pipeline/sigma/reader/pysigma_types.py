@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sigma.types import (
@@ -78,24 +79,28 @@ def to_pysigma(value: Value) -> SigmaType:
     return _THERE[type(value)](value)
 
 
-def from_pysigma(value: SigmaType, *, cased: bool, as_written: bool) -> Value:
+def from_pysigma(value: SigmaType, *, cased: bool, as_written: bool = False, keyword: bool = False) -> Value:
     """Return a value of pySigma's types as one of ours.
 
     Args:
         value: what a pipeline has left.
-        cased: whether a reference respects case, which its type can't say.
+        cased: whether case counts: the type of a reference can't say, that of a text may be lost on the way.
         as_written: whether a regular expression that isn't ours was written by someone, not made of a text.
+        keyword: whether there is no field, so that a text is found anywhere.
 
     Raises:
         RuleError: there is no test for it here. No place yet.
     """
     match value:
         case SigmaExpansion():
-            return Choice(tuple(from_pysigma(v, cased=cased, as_written=as_written) for v in value.values))
+            again = partial(from_pysigma, cased=cased, as_written=as_written, keyword=keyword)
+            return Choice(tuple(map(again, value.values)))
         case SigmaFieldReference():
             return FieldRef(value.field, _HOW[value.starts_with, value.ends_with], cased)
         case SigmaRegularExpression():
-            return _regex(value, as_written=as_written)
+            return _regex(value, as_written=as_written, keyword=keyword)
+        case SigmaString():
+            return Template(joined(_parts_back(value.s)), cased or isinstance(value, SigmaCasedString))
         case _:
             for kind, back in _BACK.items():
                 if isinstance(value, kind):
@@ -226,7 +231,7 @@ _THERE: dict[type, Callable[[Any], SigmaType]] = {  # Any: of our values each ha
 # --- and back -----------------------------------------------------------------------------------------------
 
 
-def _regex(value: SigmaRegularExpression, *, as_written: bool) -> Regex:
+def _regex(value: SigmaRegularExpression, *, as_written: bool, keyword: bool) -> Regex:
     parts = joined(
         Placeholder(p.name) if isinstance(p, SigmaPlaceholder) else _plain(p).replace(DASH, _ANY_DASH)
         for p in value.regexp.s
@@ -235,8 +240,9 @@ def _regex(value: SigmaRegularExpression, *, as_written: bool) -> Regex:
         return Regex(parts, _flags(value), value.how)
     if as_written:
         return Regex(parts, _flags(value))
-    # A pipeline has written a text as a regular expression: it is still about the whole value.
-    return Regex(parts, "".join(sorted({*_flags(value), "s"})), "equals")
+    # A pipeline has written a text as a regular expression: it is still about the whole value, or if it is a
+    # keyword about some part of it.
+    return Regex(parts, "".join(sorted({*_flags(value), "s"})), "contains" if keyword else "equals")
 
 
 def _parts_back(parts: Sequence[SigmaStringPartType]) -> list[Part]:
@@ -279,10 +285,8 @@ def _part_of(value: SigmaTimestampPart) -> _TimePart:
     return cast("_TimePart", value.timestamp_part.name.lower())
 
 
-# First match first: a cased string is a string as well, a part of a time a number.
+# First match first: a part of a time is a number as well.
 _BACK: dict[type[SigmaType], Callable[[Any], Value]] = {  # Any: as above, of pySigma's types
-    SigmaCasedString: lambda v: Template(joined(_parts_back(v.s)), cased=True),
-    SigmaString: lambda v: Template(joined(_parts_back(v.s))),
     SigmaTimestampPart: lambda v: TimePart(_part_of(v), "eq", v.number),
     SigmaNumber: lambda v: Number(v.number),
     SigmaCompareExpression: _compare_back,

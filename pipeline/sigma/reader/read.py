@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from pipeline.document import documents
+from pipeline.document import each_document
 from pipeline.errors import ConfigError, RuleError
 from pipeline.event import LogSource
 from pipeline.sigma.form import And, Correlation, Filter, Node, Or, Rule
 from pipeline.sigma.reader.collection import collected
-from pipeline.sigma.reader.conditions import parse
+from pipeline.sigma.reader.conditions import check_size, parse
 from pipeline.sigma.reader.correlation import read_correlation
 from pipeline.sigma.reader.heading import about, extended, fault, sigma_rule
 from pipeline.sigma.reader.modifiers import MODIFIERS
 from pipeline.sigma.reader.options import NO_OPTIONS, Options
 from pipeline.sigma.reader.placeholders import Fillings
 from pipeline.sigma.reader.processing import processed
-from pipeline.sigma.reader.search import named, read_search, resolved
+from pipeline.sigma.reader.search import is_search, named, read_search, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from sigma.rule import SigmaRule
 
     from pipeline.document import Document, Key
 
@@ -72,7 +74,7 @@ def read_each(
         YAML can't be told apart any more: its error is the last.
     """
     try:
-        for document in collected(documents(text, file)):
+        for document in collected(each_document(text, file)):
             yield document if isinstance(document, RuleError) else _rule_or_error(document, options)
     except ConfigError as error:
         yield RuleError(error.message, file=error.file, line=error.line, path=error.path)
@@ -110,8 +112,8 @@ def _rule(document: Document, data: dict[str, Any], options: Options) -> Rule:
     if not isinstance(detection, dict):
         raise fault(document, "a detection is a mapping of search identifiers and a condition", "detection")
     heading = about(document, data, {"d": detection, "l": data.get("logsource")})
-    logsource, condition, more = _read_body(document, data, "detection", options)
-    return Rule(about=extended(heading, *more), logsource=logsource, condition=condition)
+    logsource, written, condition, more = _read_body(document, data, "detection", options)
+    return Rule(about=extended(heading, *more), logsource=logsource, condition=condition, written=written)
 
 
 def _filter(document: Document, data: dict[str, Any], options: Options) -> Filter:
@@ -126,8 +128,14 @@ def _filter(document: Document, data: dict[str, Any], options: Options) -> Filte
     rules = _filtered_rules(document, body)
     if isinstance(body.get("condition"), list):
         raise fault(document, "a filter has one condition, no list of them", "filter", "condition")
-    logsource, condition, more = _read_body(document, data, "filter", options)
-    return Filter(about=extended(heading, *more), logsource=logsource, rules=rules, condition=condition)
+    logsource, written, condition, more = _read_body(document, data, "filter", options)
+    return Filter(
+        about=extended(heading, *more),
+        logsource=logsource,
+        rules=rules,
+        condition=condition,
+        written=written,
+    )
 
 
 def _filtered_rules(document: Document, body: dict[str, Any]) -> tuple[str, ...]:
@@ -139,6 +147,8 @@ def _filtered_rules(document: Document, body: dict[str, Any]) -> tuple[str, ...]
     if not isinstance(written, list):
         message = f"`rules` are ids or names in a list, or `any`; not {written!r}"
         raise fault(document, message, "filter", "rules")
+    if not written:
+        raise fault(document, "a filter for no rule; name them or write `any`", "filter", "rules")
     for position, reference in enumerate(written):
         if not isinstance(reference, str):
             message = f"a rule is named by its id or name, not by {reference!r}"
@@ -151,18 +161,23 @@ def _filtered_rules(document: Document, body: dict[str, Any]) -> tuple[str, ...]
 
 def _read_body(
     document: Document, data: dict[str, Any], kind: str, options: Options
-) -> tuple[LogSource, Node, list[str]]:
-    """Return the log source, the condition as a tree, and what else than the text decides what is found."""
+) -> tuple[LogSource, LogSource, Node, list[str]]:
+    """Return what a rule or filter finds.
+
+    Returns:
+        Its log source; the one that is written where a pipeline has changed it, else an empty one; the
+        condition as a tree; and what else than the text decides what is found.
+    """
     body = data[kind]
     fillings = Fillings(options.placeholders)
     searches = {
         name: read_search(document, value, (kind, name), fillings)
         for name, value in body.items()
-        if not _is_reserved(kind, name, value)
+        if is_search(kind, name, value)
     }
     conditions = _conditions(document, body, kind)
     rule = sigma_rule(document, data, kind)
-    written = frozenset(searches)
+    written, source = frozenset(searches), _logsource(rule)
     if options.processing is not None:
         _nodes(document, conditions, dict.fromkeys(searches, And(())))
         try:
@@ -178,18 +193,19 @@ def _read_body(
     nodes = _nodes(document, conditions, found)
     if not nodes:
         raise fault(document, "the processing pipeline has dropped all that the condition asks for", kind)
+    condition = nodes[0] if len(nodes) == 1 else Or(tuple(nodes))
+    try:
+        check_size(condition)
+    except RuleError as error:
+        raise fault(document, error.message, kind, "condition") from error
+    after = _logsource(rule)
+    before = LogSource() if after == source else source
+    return after, before, condition, _beyond_the_text(options, fillings)
+
+
+def _logsource(rule: SigmaRule) -> LogSource:
     source = rule.logsource
-    return (
-        LogSource(source.product or "", source.service or "", source.category or ""),
-        nodes[0] if len(nodes) == 1 else Or(tuple(nodes)),
-        _beyond_the_text(options, fillings),
-    )
-
-
-def _is_reserved(kind: str, name: str, value: object) -> bool:
-    if name == "timeframe":  # of counts, which are correlations now
-        return not isinstance(value, dict | list)
-    return name == "condition" or (kind == "filter" and name == "rules")
+    return LogSource(source.product or "", source.service or "", source.category or "")
 
 
 def _beyond_the_text(options: Options, fillings: Fillings) -> list[str]:

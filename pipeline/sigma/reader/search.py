@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from pipeline.errors import RuleError
 from pipeline.sigma.form import And, Item, Node, Not, Number, Or, Pattern, Text, Truth
 from pipeline.sigma.matcher.subject import text_of
+from pipeline.sigma.matcher.text import LONGEST_PIECE, anywhere, text_predicate
 from pipeline.sigma.reader.heading import fault
 from pipeline.sigma.reader.modifiers import chain_of
 from pipeline.sigma.reader.regexes import source_of
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.document import Document, Key
     from pipeline.sigma.reader.placeholders import Fillings
 
-__all__ = ["Block", "Line", "Search", "named", "read_search", "resolved"]
+__all__ = ["Block", "Line", "Search", "is_search", "named", "read_search", "resolved"]
 
 Path = tuple["Key", ...]
 
@@ -65,6 +66,19 @@ class Block(msgspec.Struct, frozen=True):
 
 
 Search = Line | Block
+
+
+def is_search(kind: str, name: str, value: object) -> bool:
+    """Return whether what stands under a name is a search.
+
+    Args:
+        kind: where it stands, `detection` or `filter`.
+        name: the name.
+        value: what stands under it.
+    """
+    if name == "timeframe":  # of counts, which are correlations now
+        return isinstance(value, dict | list)
+    return name != "condition" and not (kind == "filter" and name == "rules")
 
 
 def read_search(document: Document, value: object, path: Path, fillings: Fillings) -> Search:
@@ -157,8 +171,7 @@ def _node(field: str | None, value: Value) -> Node:
         case Choice():
             return Or(tuple(_node(field, v) for v in value.values))
         case Template():
-            parts = tuple(p for p in value.parts if not isinstance(p, msgspec.Struct))
-            return Item(field, Text(parts, value.cased))
+            return Item(field, _text(field, value))
         case Regex():
             return Item(field, Pattern(source_of(value)))
         case Truth() if field is None:
@@ -167,6 +180,14 @@ def _node(field: str | None, value: Value) -> Node:
             raise RuleError("a keyword is a text, a number or a regular expression")
         case _:
             return Item(field, value)
+
+
+def _text(field: str | None, value: Template) -> Text:
+    test = Text(tuple(p for p in value.parts if not isinstance(p, msgspec.Struct)), value.cased)
+    # The matcher has a limit that only a long text can pass: it is told here, where the place is known.
+    if sum(len(p) for p in test.parts if isinstance(p, str)) + len(test.parts) > LONGEST_PIECE:
+        text_predicate(test if field else anywhere(test))
+    return test
 
 
 def named(node: Node, identifier: str) -> Node:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.document import Document, Place, documents
+from pipeline.document import Broken, Document, Place, documents, each_document
 from pipeline.errors import ConfigError
 
 TEXT = """\
@@ -90,13 +90,18 @@ def test_error_names_file_line_and_path() -> None:
         ("a: [1\n", "c.yml:2: not valid YAML: did not find expected ',' or ']'"),
         ("a: *nobody\n", "c.yml:1: not valid YAML: found undefined alias"),
         ("? [a, b]\n: 1\n", "c.yml:1: not valid YAML: found unhashable key"),
-        ("a: 2026-13-45\n", "c.yml: not valid YAML: a value is none of its type"),
-        ("a: !!bool maybe\n", "c.yml: not valid YAML: a value is none of its type"),
+        ("a: 2026-13-45\n", "c.yml:1: not valid YAML: a value is none of its type"),
+        ("a: !!bool maybe\n", "c.yml:1: not valid YAML: a value is none of its type"),
         (
             "a: !!python/name:os.system x\n",
             "c.yml:1: not valid YAML: could not determine a constructor for the tag",
         ),
+        ("b: x\na:\n- 1\n- !!int x\n", "c.yml:4: not valid YAML: a value is none of its type"),
+        (f"b: x\na: {'1:' * 200}0.5\n", "c.yml:2: not valid YAML: a value is none of its type"),
+        (f"b: x\na: {'9' * 5000}\n", "c.yml:2: not valid YAML: a value is none of its type"),
+        ("b: x\na: !!str &a {=: *a}\n", "c.yml:2: not valid YAML: nested too deeply"),
         ("a: \x00\n", "c.yml: not valid YAML: "),
+        ("a: \ud800\n", "c.yml: not valid YAML: half a surrogate pair"),
         ("[" * 5000, "c.yml:1: not valid YAML: exceeded maximum nesting depth"),
     ],
 )
@@ -127,3 +132,45 @@ def test_alias_within_itself_ends() -> None:
 def test_empty_text_has_no_documents_and_empty_document_is_null() -> None:
     assert list(documents("", "c.yml")) == []
     assert [d.data for d in documents("---\n---\na: 1\n", "c.yml")] == [None, {"a": 1}]
+
+
+@pytest.mark.parametrize("bad", ["a: 2024-99-01", "a: 1\na: 2", "a: !!python/name:x y", "? [x]\n: 1"])
+def test_a_document_that_cannot_be_used_does_not_hide_those_after_it(bad: str) -> None:
+    first, broken, last = each_document(f"x: 1\n---\n{bad}\n---\ny: 2\n", "c.yml")
+    assert isinstance(broken, Broken)
+    assert broken.error.line in (3, 4)
+    assert [d.data for d in (first, last) if isinstance(d, Document)] == [{"x": 1}, {"y": 2}]
+
+
+def test_the_keys_of_a_broken_document_are_known() -> None:
+    (broken,) = each_document("action: global\ndate: 2024-99-01\n? [a]\n: 1\n", "c.yml")
+    assert isinstance(broken, Broken)
+    assert broken.keys == {"action", "date"}
+
+
+def test_a_key_of_aliases_costs_no_more_than_it_is_written() -> None:
+    levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 30))
+    with pytest.raises(ConfigError, match="found unhashable key"):
+        one(f"l0: &l0 [x]\n{levels}\n? *l29\n: 1\n")
+
+
+def test_merge_keys_of_merge_keys_cost_no_more_than_they_are_written() -> None:
+    levels = "\n".join(f"l{n}: &l{n} {{<<: [{', '.join([f'*l{n - 1}'] * 9)}]}}" for n in range(1, 30))
+    with pytest.raises(ConfigError, match="its merge keys lay more than 10,000 keys under this mapping"):
+        one(f"l0: &l0 {{x: 1}}\n{levels}\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "written"),
+    [
+        (("a",), "0x1F"),
+        (("b", 0), "1.10"),
+        (("b", 1), None),
+        (("b", 2), None),
+        (("b",), None),
+        (("c",), None),
+        (("d", "a"), "on"),
+    ],
+)
+def test_written_is_what_stands_there_unquoted(path: tuple[str | int, ...], written: str | None) -> None:
+    assert one("a: 0x1F\nb: [1.10, '1.10']\nd: {a: on}\n").written(*path) == written

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from sigma.processing.pipeline import ProcessingPipeline
 
 from pipeline.sigma.lint import Finding, lint_set
+from pipeline.sigma.reader.options import Options
 
 IDS = ["929a690e-bef0-4204-a928-ef5e620d6fcc", "afcd6a2f-7b58-4b4a-a6d0-3a3a4d4a3c1d"]
 
@@ -150,3 +152,12 @@ def test_findings_come_by_file_in_the_order_given() -> None:
         ("2.yml", "duplicate-id"),
     ]
     assert [f.file for f in lint_set([("b", "a: ["), ("a", "a: [")])] == ["b", "a"]
+
+
+def test_a_filter_is_for_rules_by_the_log_source_that_is_written() -> None:
+    steps = "transformations:\n- {type: change_logsource, category: other}\n"
+    options = Options(processing=ProcessingPipeline.from_yaml(steps))
+    for source, idle in (("category: application", False), ("category: other", True)):
+        files = [("r.yml", detection("T")), ("f.yml", filtering("any", source))]
+        checks = [f.check for f in lint_set(files, options, disabled=["no-id"])]
+        assert ("idle-filter" in checks) is idle

@@ -78,3 +78,32 @@ def test_findings_stand_in_the_order_of_the_text() -> None:
     text = rule("s: {event: shop}\ncondition: s", head=head)
     found = [(f.line, f.column, f.check) for f in lint(text, "r.yml")]
     assert found == [(4, 1, "slash-date"), (5, 14, "reference-no-url"), (5, 17, "reference-no-url")]
+
+
+def test_a_broken_document_is_one_error_at_its_own_place() -> None:
+    bad = GOOD.replace("level: high", "level: high\ndate: 2024-99-01")
+    twice = GOOD.replace("level: high", "level: high\nlevel: low")
+    found = lint(f"{GOOD}---\n{bad}---\n{twice}---\n{GOOD.replace('level: high', '')}", "r.yml")
+    assert [(f.check, f.line, f.path, f.rule_id) for f in found if f.check == "load"] == [
+        ("load", 12, "", ""),
+        ("load", 21, "level", ""),
+    ]
+    assert found[-1].check == "no-level"
+
+
+def test_a_check_speaks_so_often_in_one_file_and_says_that_there_is_more() -> None:
+    values = "\n".join(f"    - '*v{n}'" for n in range(300))
+    found = of("needless-wildcard", item(f"user|contains:\n{values}"))
+    assert len(found) == 200
+    assert "200 are told" in found[-1].message
+    assert "are told" not in found[-2].message
+    many = "---\n".join(GOOD.replace("level: high\n", "") for _ in range(250))
+    assert len(of("no-level", many)) == 200
+
+
+def test_many_selections_are_looked_at_in_time_that_grows_with_them() -> None:
+    selections = "\n".join(f"s{n}: {{user: '*v{n}*', EventID: '{n}'}}" for n in range(2000))
+    found = lint(rule(f"{selections}\ncondition: 1 of s*"), "r.yml")
+    assert {f.path for f in found if f.check == "sigma:number_as_string"} == {
+        f"detection.s{n}.EventID" for n in range(200)
+    }

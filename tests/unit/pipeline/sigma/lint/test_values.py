@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pipeline.document import documents
 from pipeline.sigma.lint.draft import Draft, Value, Written
-from pipeline.sigma.lint.values import CHECKS
+from pipeline.sigma.lint.values import _MOST_WORK, CHECKS, _covered, _Work
 from pipeline.sigma.matcher.text import text_predicate
 
 LITERALS = st.text("aB*", min_size=1, max_size=4)
@@ -44,3 +44,11 @@ def test_every_list_in_which_one_text_holds_another_is_told(values: list[str]) -
 def test_a_long_list_is_looked_at_in_time_that_grows_with_it() -> None:
     values = tuple(Value(f"{number:032x}", (number,)) for number in range(20_000))
     assert needless(Written("hash", ("contains",), values, (), listed=True)) == []
+
+
+def test_values_of_many_lengths_are_looked_at_as_far_as_there_is_time() -> None:
+    # Each holds none of the others, at any place.
+    values = tuple(Value(f"{n:03}" + "ab" * n, (n,)) for n in range(1, 2000))
+    work = _Work(_MOST_WORK)
+    assert list(_covered(Written("f", ("contains",), values, (), listed=True), work)) == []
+    assert not work.take(0)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import cast
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import RuleError
 from pipeline.event import Event
-from pipeline.sigma.form import And, Item, Network, Node, Not, Number, Or, Text, Wild
-from pipeline.sigma.matcher.match import DEEPEST, compile_node, compile_rule
+from pipeline.sigma.form import And, Exists, Item, Network, Node, Not, Number, Or, Text, Wild
+from pipeline.sigma.matcher.match import DEEPEST, Matcher, compile_node, compile_rule
 from pipeline.sigma.matcher.subject import Subject
 from tests.unit.pipeline.sigma.oracle import events, holds, nodes, rule_of
 from tests.unit.pipeline.sigma.rule_text import item_matches, matches
@@ -480,8 +483,25 @@ def test_a_condition_may_nest_so_deep_and_no_deeper() -> None:
     for _ in range(DEEPEST):
         node = Not(node)
     assert compile_rule(rule_of(node))(Subject(Event(0, {"f": "x"}, "")))
-    with pytest.raises(RuleError, match="nested too deeply; 100 levels"):
+    with pytest.raises(RuleError, match=f"nested too deeply; {DEEPEST} levels"):
         compile_rule(rule_of(Not(node)))
+
+
+def _within(matcher: Matcher) -> tuple[Matcher, ...]:
+    """The matchers that one asks in turn."""
+    return cast("tuple[Matcher, ...]", inspect.getclosurevars(matcher).nonlocals["matchers"])
+
+
+def test_an_identifier_below_several_others_is_compiled_once() -> None:
+    large = Or(tuple(Item(f"f{n}", Exists(value=True)) for n in range(9)))
+    first, second = (Item("f", Text((text,))) for text in ("x", "y"))
+    both = _within(compile_node(Or((And((large, first)), And((large, second))))))
+    assert len({id(m) for matcher in both for m in _within(matcher)}) == 3
+
+
+def test_what_an_and_says_twice_is_asked_once() -> None:
+    first, second = (Item("f", Text((text,))) for text in ("x", "y"))
+    assert len(_within(compile_node(And((first, second, And((first, second)), first))))) == 2
 
 
 def test_alternatives_within_alternatives_are_no_nesting() -> None:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RuleError
 from pipeline.sigma.form import And, Item, Node, Not, Or, Text
+from pipeline.sigma.matcher.match import compile_rule
 from pipeline.sigma.reader.conditions import DEEPEST, matching, parse
-from tests.unit.pipeline.sigma.rule_text import refusal
+from tests.unit.pipeline.sigma.rule_text import refusal, rule_of
 
 
 def item(name: str) -> Item:
@@ -59,7 +60,7 @@ def test_operators_bind_as_they_should(text: str, node: Node) -> None:
         ("not", "(not) or a", Or((item("not"), A))),
         ("not", "not a", Not(A)),
         ("and", "a and and", And((A, item("and")))),
-        ("and", "and and and", And((item("and"), item("and")))),
+        ("and", "and and and", item("and")),
         ("or", "not or or a", Or((Not(item("or")), A))),
         ("of", "of and a", And((item("of"), A))),
         ("all", "all or a", Or((item("all"), A))),
@@ -140,7 +141,57 @@ def test_hostile_depth_is_an_error_and_no_crash(text: str) -> None:
 
 def test_depth_counts_what_is_open_and_not_what_is_long() -> None:
     assert parse("(" * DEEPEST + "a" + ")" * DEEPEST, ABC) == A
-    assert parse(" or ".join(["(not a)"] * 10_000), ABC) == Or((Not(A),) * 10_000)
+    many: dict[str, Node | None] = {f"i{n}": item(f"i{n}") for n in range(10_000)}
+    node = parse(" or ".join(f"(not {name})" for name in many), many)
+    assert isinstance(node, Or)
+    assert len(node.items) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("text", "node"),
+    [
+        ("a and a", A),
+        ("a or b or a", Or((A, B))),
+        ("not a or not a", Not(A)),
+        ("1 of b* or (1 of b*)", Or((B,), name="1 of b*")),
+    ],
+)
+def test_what_is_said_twice_counts_once(text: str, node: Node) -> None:
+    assert parse(text, ABC) == node
+
+
+def test_what_is_said_twice_of_a_large_identifier_is_compiled_once() -> None:
+    values = ", ".join(f"v{n}" for n in range(2000))
+    rule = rule_of(f"sel: {{f|contains|all: [{values}]}}\ncondition: {' and '.join(['sel'] * 2000)}\n")
+    assert rule.condition == rule_of(f"sel: {{f|contains|all: [{values}]}}\ncondition: sel\n").condition
+
+
+def test_a_condition_that_comes_to_too_many_tests_is_refused() -> None:
+    values = ", ".join(f"v{n}" for n in range(2000))
+    others = "\n".join(f"o{n}: {{g: {n}}}" for n in range(51))
+    condition = " and ".join(f"(sel or o{n})" for n in range(51))
+    told = refusal(f"sel: {{f: [{values}]}}\n{others}\ncondition: {condition}\n")
+    assert told == (
+        "r.yml:57: detection.condition: the condition comes to 102,051 tests; up to 100,000 are possible, so"
+        " name what is large once, or make several rules"
+    )
+
+
+def test_too_many_selectors_for_the_identifiers_are_refused() -> None:
+    many: dict[str, Node | None] = {f"i{n}": item(f"i{n}") for n in range(2000)}
+    with pytest.raises(RuleError, match="there are too many selectors for so many search identifiers"):
+        parse(" or ".join(f"1 of {name}*" for name in many), many)
+
+
+@pytest.mark.parametrize(
+    "identifiers", ["s: {f: x}\nt: {f: y}", "s:\n- {f: [x, y], g: z}\n- {h: u}\nt: {f: y}"]
+)
+def test_the_deepest_condition_that_is_read_can_be_compiled(identifiers: str) -> None:
+    condition = "s or t and (" * DEEPEST + "s or not t" + ")" * DEEPEST
+    with pytest.raises(RuleError, match="nested too deeply"):
+        rule_of(f"{identifiers}\ncondition: {condition}\n")
+    condition = "s or t and (" * (DEEPEST - 1) + "s or t and not s" + ")" * (DEEPEST - 1)
+    compile_rule(rule_of(f"{identifiers}\ncondition: [{condition}, t]\n"))
 
 
 def test_what_a_pipeline_has_dropped_counts_neither_way() -> None:

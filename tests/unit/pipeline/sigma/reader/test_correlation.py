@@ -68,7 +68,14 @@ def test_thresholds_may_be_ranges_and_fractions(written: str, bounds: tuple[tupl
 
 @pytest.mark.parametrize(
     ("span", "ms"),
-    [("30s", 30_000), ("2h", 7_200_000), ("1d", 86_400_000), ("1w", 604_800_000), ("1M", 2_629_746_000)],
+    [
+        ("30s", 30_000),
+        ("2h", 7_200_000),
+        ("1d", 86_400_000),
+        ("1w", 604_800_000),
+        ("1M", 2_629_746_000),
+        ("10y", 315_569_520_000),
+    ],
 )
 def test_timespan_has_sigmas_units(span: str, ms: int) -> None:
     assert correlation_of(("5m", span)).timespan_ms == ms
@@ -107,7 +114,11 @@ def test_hash_changes_with_the_correlation() -> None:
             "",
             "r.yml:3: correlation: a correlation needs a type: event_count, value_count",
         ),
-        ("  rules:\n    - one\n", "", "r.yml:3: correlation: Sigma correlation rule without rule references"),
+        (
+            "  rules:\n    - one\n",
+            "",
+            "r.yml:3: correlation.rules: a correlation needs the rules that it counts",
+        ),
         ("\n    - one", " []", "r.yml:5: correlation.rules: a correlation needs the rules that it counts"),
         ("- one", "- 5", "r.yml:6: correlation.rules[0]: a rule is named by its id or name, not by 5"),
         (
@@ -136,7 +147,28 @@ def test_hash_changes_with_the_correlation() -> None:
             "r.yml:12: correlation.condition.field: `field` is a field's name or a list",
         ),
         ("10", "10\n  generate: maybe", "correlation.generate: "),
-        ("10", "10\n  aliases: [x]", "correlation.aliases: "),
+        ("10", "10\n  aliases: [x]", "r.yml:12: correlation.aliases: `aliases` map a name to the field"),
+        ("10", "10\n  aliases: {a: b}", "r.yml:12: correlation.aliases.a: an alias maps rules to fields"),
+        ("10", "10\n  aliases: {a: {}}", "r.yml:12: correlation.aliases.a: an alias maps rules to fields"),
+        ("10", "10\n  aliases: {a: {b: 5}}", "r.yml:12: correlation.aliases.a.b: a field's name is a text"),
+        ("10", "10\n  aliases: {a: {b: ' '}}", "r.yml:12: correlation.aliases.a.b: a field's name is a text"),
+        ("\n    - one", " 5", "r.yml:5: correlation.rules: a correlation needs the rules that it counts"),
+        (
+            "- user",
+            "- null",
+            "r.yml:8: correlation.group-by[0]: a group is made of fields' names, not",
+        ),
+        ("- user", "- [x]", "r.yml:8: correlation.group-by[0]: a group is made of fields' names"),
+        ("- user", "- x\n    - 5", "r.yml:9: correlation.group-by[1]: a group is made of fields' names"),
+        ("- user", "- ''", "r.yml:8: correlation.group-by[0]: a group is made of fields' names, not of ''"),
+        ("\n    - user", " ''", "r.yml:7: correlation.group-by: a group is made of fields' names"),
+        ("\n    - user", " {a: b}", "r.yml:7: correlation.group-by: `group-by` is a field's name or a list"),
+        ("5m", "9" * 21 + "d", "r.yml:9: correlation.timespan: a timespan of more than ten years"),
+        ("5m", "9" * 5000 + "d", "r.yml:9: correlation.timespan: a timespan of more than ten years"),
+        ("5m", "3653d", "r.yml:9: correlation.timespan: a timespan of more than ten years"),
+        ("5m", "{a: b}", "r.yml:9: correlation.timespan: Timespan "),
+        ("10", "1" * 400, "r.yml:11: correlation.condition.gte: Invalid number: no event holds one as large"),
+        ("10", "10\n    field: ['']", "r.yml:12: correlation.condition.field: `field` is a field's name"),
         ("title: Many\n", "", "r.yml:1: title: a rule needs a title"),
         ("title: Many", "title: Many\ndate: yesterday", "r.yml:2: date: "),
     ],

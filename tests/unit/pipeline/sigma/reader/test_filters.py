@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sigma.processing.pipeline import ProcessingPipeline
 
 from pipeline.errors import RuleError
 from pipeline.event import LogSource
@@ -10,6 +11,7 @@ from pipeline.python_rule import rule as python_rule
 from pipeline.sigma.form import And, Filter, Item, Not, Or, Rule, Text, Wild
 from pipeline.sigma.matcher.match import compile_rule
 from pipeline.sigma.matcher.subject import Subject
+from pipeline.sigma.reader.options import Options
 from pipeline.sigma.reader.read import read
 from pipeline.sigma.ruleset import RuleSet
 from tests.unit.pipeline.sigma.rule_text import event_of
@@ -64,6 +66,7 @@ def condition_of(rules: RuleSet, name: str) -> object:
 
 
 ADMINS = And((Item("user", Text(("adm", Wild.ANY))),), name="admins")
+NO_ADMINS = And((Not(ADMINS),), name="filter No Admins")
 X = And((Item("f", Text(("x",))),), name="admins")
 
 
@@ -79,7 +82,6 @@ def test_filter_is_read() -> None:
     [
         (" any", ()),
         (" ANY", ()),
-        (" []", ()),
         (" one", ("one",)),
         (f"\n    - {ID}\n    - two", (ID, "two")),
     ],
@@ -116,6 +118,7 @@ def test_hash_is_of_what_a_filter_does_and_not_of_the_rules_it_is_for() -> None:
         ("product:", "prodct:", "r.yml:4: logsource: "),
         ("  rules:\n    - one\n", "", "r.yml:6: filter: a filter needs `rules`"),
         ("- one", "- 5", "r.yml:8: filter.rules[0]: a rule is named by its id or name, not by 5"),
+        ("\n    - one", " []", "r.yml:7: filter.rules: a filter for no rule; name them or write `any`"),
         ("\n    - one", " {one: two}", "r.yml:7: filter.rules: `rules` are ids or names in a list, or `any`"),
         ("\n    - one", "", "r.yml:7: filter.rules: `rules` are ids or names in a list, or `any`; not None"),
         ("  condition: not admins\n", "", "r.yml:6: filter: the filter has no `condition`"),
@@ -144,7 +147,7 @@ def test_filter_is_a_mapping() -> None:
 @pytest.mark.parametrize("reference", ["one", ID])
 def test_filter_becomes_part_of_the_rules_it_names(reference: str) -> None:
     rules = ruleset(FILTER.replace("- one", f"- {reference}"), rule("one", identity=ID), rule("two"))
-    assert condition_of(rules, ID) == And((X, Not(ADMINS)))
+    assert condition_of(rules, ID) == And((X, NO_ADMINS))
     assert condition_of(rules, "two") == X
     assert rules.filters == {"no_admins": filter_of(FILTER.replace("- one", f"- {reference}"))}
     assert set(rules.targets) == {ID, "two"}
@@ -191,7 +194,7 @@ def test_filters_of_one_rule_all_apply_at_one_depth() -> None:
 
 def test_rule_named_twice_by_a_filter_is_filtered_once() -> None:
     rules = ruleset(FILTER.replace("- one", f"- one\n    - {ID}"), rule("one", identity=ID))
-    assert condition_of(rules, ID) == And((X, Not(ADMINS)))
+    assert condition_of(rules, ID) == And((X, NO_ADMINS))
 
 
 def test_hash_of_a_rule_changes_with_its_filters_and_that_of_correlations_too() -> None:
@@ -206,6 +209,28 @@ def test_hash_of_a_rule_changes_with_its_filters_and_that_of_correlations_too() 
     ):
         assert hashes[1] == hashes[2]
         assert len(set(hashes)) == 3
+
+
+def test_order_in_which_filters_are_loaded_changes_nothing() -> None:
+    filters = [FILTER.replace("no_admins", name).replace("adm", name) for name in ("a", "b", "c")]
+    one = ruleset(rule("one"), *filters)
+    other = ruleset(*reversed(filters), rule("one"))
+    assert one.rules["one"].about.hash == other.rules["one"].about.hash
+    assert condition_of(one, "one") == condition_of(other, "one")
+
+
+def test_filter_is_for_rules_by_the_log_source_that_is_written() -> None:
+    text = "transformations:\n- {type: change_logsource, product: other, service: x}\n"
+    options = Options(processing=ProcessingPipeline.from_yaml(text))
+    rules = RuleSet(
+        read("---\n".join([FILTER.replace("\n    - one", " any"), rule("one")]), "r.yml", options)
+    )
+    found = rules.rules["one"]
+    assert isinstance(found, Rule)
+    assert found.logsource == LogSource("other", "x")
+    assert found.written == LogSource("Windows", "", "process_creation")
+    assert found.condition == And((X, NO_ADMINS))
+    assert filter_of(FILTER).written == LogSource()
 
 
 def test_filter_for_any_leaves_rules_in_python_alone() -> None:

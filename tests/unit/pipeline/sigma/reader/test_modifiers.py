@@ -50,7 +50,7 @@ def cased(*parts: str | Wild) -> Text:
         ("contains", "a?b*c", Text((ANY, "a", ONE, "b", ANY, "c", ANY))),
         ("contains", "4625", Text((ANY, "4625", ANY))),
         ("startswith", "a", Text(("a", ANY))),
-        ("startswith", "1.50", Text(("1.5", ANY))),
+        ("startswith", "'1.50'", Text(("1.50", ANY))),
         ("endswith", "a", Text((ANY, "a"))),
         ("contains|cased", "a", cased(ANY, "a", ANY)),
         ("cased|contains", "a", cased(ANY, "a", ANY)),
@@ -317,6 +317,30 @@ def test_order_of_what_does_not_depend_on_it_is_free(names: tuple[str, ...]) -> 
     orders = itertools.permutations(names)
     kept = [o for o in orders if o[0] == "re" or "re" not in names]
     assert len({repr(node_of(f"f|{'|'.join(o)}: [-a, b]")) for o in kept}) == 1
+
+
+@pytest.mark.parametrize("modifier", ["contains", "startswith", "endswith", "cased", "cased|contains"])
+@pytest.mark.parametrize("value", ["1.0", "1.10", "[a, 2.5]"])
+def test_a_number_with_a_point_is_no_text_of_which_a_part_could_be_looked_for(
+    modifier: str, value: str
+) -> None:
+    told = item_refusal(f"f|{modifier}: {value}")
+    assert f"|{modifier.split('|', maxsplit=1)[0]} looks at a text, and " in told
+    assert "put it into quotes" in told
+
+
+def test_what_is_encoded_again_and_again_is_refused() -> None:
+    assert rule_of("s: {f|base64|wide|base64|base64offset: ab}\ncondition: s\n")
+    told = item_refusal("f|base64|base64|base64|base64|base64: ab")
+    assert "encoded more than 4 times" in told
+    assert "80 modifiers; up to 20 are possible" in item_refusal(f"f{'|base64' * 80}: ab")
+
+
+@pytest.mark.parametrize("modifiers", ["base64", "base64offset", "wide", "utf16", "wide|base64"])
+def test_a_text_that_becomes_too_long_by_its_encoding_is_refused(modifiers: str) -> None:
+    told = item_refusal(f"f|{modifiers}: {'a' * 9000}")
+    assert "r.yml:6: detection.s.f|" in told
+    assert "characters; up to 10,000 are possible" in told
 
 
 def test_modifiers_that_go_together_are_checked_once() -> None:

@@ -403,3 +403,26 @@ def test_fields_of_correlations_are_mapped_as_those_of_rules_are() -> None:
 def test_correlation_that_a_pipeline_can_not_map_is_refused() -> None:
     with pytest.raises(RuleError, match=r"c\.yml:2: correlation: the processing pipeline refuses the rule: "):
         correlation_of(through("{type: field_name_mapping, mapping: {h: [a, b]}}"))
+
+
+@pytest.mark.parametrize(
+    "modifiers", ["cased", "cased|contains", "base64", "base64offset|contains", "expand|cased"]
+)
+def test_a_step_that_replaces_nothing_leaves_case_as_it_was(modifiers: str) -> None:
+    step = "{type: replace_string, regex: zzz, replacement: y}"
+    placeholders = {"p": ("aB", "Cd")}
+    value = "'%p%'" if "expand" in modifiers else "Grüße"
+    item = f"f|{modifiers}: {value}"
+    assert node_of(item, through(step, placeholders=placeholders)) == node_of(item, Options(placeholders))
+
+
+def test_a_text_that_is_replaced_still_respects_case() -> None:
+    step = "{type: replace_string, regex: A, replacement: B}"
+    assert node_of("f|cased: xA", through(step)) == Item("f", Text(("xB",), cased=True))
+    assert node_of("f: xA", through(step)) == Item("f", Text(("xB",)))
+
+
+def test_keyword_that_becomes_a_regular_expression_is_still_found_anywhere() -> None:
+    step = "{type: regex, method: plain}"
+    assert node_of("[foo]", through(step)) == Item(None, Pattern("(?s)foo"))
+    assert node_of("f: foo", through(step)) == Item("f", Pattern("(?s)^(?:foo)$"))

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.errors import RuleError
 from pipeline.event import LogSource
-from pipeline.sigma.form import And, Item, Not, Or, Pattern, Rule, Test, Text, Wild
+from pipeline.sigma.form import And, Item, Not, Number, Or, Pattern, Rule, Test, Text, Wild
+from pipeline.sigma.matcher.match import compile_rule
 from pipeline.sigma.reader.options import Options
 from pipeline.sigma.reader.read import read, read_each
 from tests.unit.pipeline.sigma.rule_text import HEAD, item_refusal, node_of, rule_of
@@ -324,3 +325,97 @@ def test_error_in_a_detection_names_its_place(detection: str, told: str) -> None
 )
 def test_error_in_the_rest_names_its_place(old: str, new: str, told: str) -> None:
     assert told in error_of(RULE.replace(old, new))
+
+
+HUGE = "0x" + "f" * 5000
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        ("level: high", f"level: {HUGE}", "level"),
+        ("id: 9eb8f6cd-9240-4bbf-8593-bf44d8eaff20", f"id: {HUGE}", "id"),
+        ("name: odd_thing", f"name: {HUGE}", "name"),
+        ("status: test", f"status: {HUGE}", "status"),
+        ("[attack.t1110]", f"[{HUGE}]", "tags[0]"),
+        ("product: linux", f"product: {HUGE}", "logsource.product"),
+        ("{f: x}", f"{{f: {HUGE}}}", "detection.s.f"),
+        ("{f: x}", f"{{f: {1 << 1024}}}", "detection.s.f"),
+        ("{f: x}", f"{{f: -{(1 << 1024) - 1}}}", "detection.s.f"),
+        ("{f: x}", f"{{? {HUGE} : x}}", "detection.s"),
+    ],
+)
+def test_a_number_beyond_all_that_events_hold_is_refused_at_its_place(old: str, new: str, path: str) -> None:
+    assert old in RULE
+    told = error_of(RULE.replace(old, new))
+    assert f": {path}: Invalid number: no event holds one as large" in told
+
+
+def test_the_largest_number_that_events_hold_is_read() -> None:
+    assert node_of(f"f: {(1 << 1024) - (1 << 971)}") == Item("f", Number((1 << 1024) - (1 << 971)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("product: linux", "product: !!set {a}", "r.yml:11: logsource.product: Unsupported type: set;"),
+        ("product: linux", "product: !!binary YQ==", "r.yml:11: logsource.product: Unsupported type: bytes;"),
+        ("status: test", "status: !!omap [a: 1]", "r.yml:4: status[0]: Unsupported type: tuple;"),
+        ("product: linux", "product: 2024-01-31", "r.yml:11: logsource.product: a date; put 2024-01-31 into"),
+        ("{f: x}", "{f: 2024-01-31}", "r.yml:14: detection.s.f: Unsupported type: a date; put 2024-01-31"),
+        ("id: 9eb8f6cd-9240-4bbf-8593-bf44d8eaff20", "id: ''", "r.yml:2: id: the id is no UUID: ''"),
+        ("status: test", "related: [{type: derived}]", "r.yml:4: related: Sigma related must have an id"),
+        ("status: test", "related: [{id: x, type: derived}]", "r.yml:4: related: Sigma related identifier"),
+        ("[attack.t1110]", "[attack]", "r.yml:9: tags: Sigma tag must start with namespace"),
+        ("[attack.t1110]", "[5]", "r.yml:9: tags: Sigma rule tags must be a list of strings"),
+    ],
+)
+def test_what_is_odd_in_a_heading_is_told_at_its_line(old: str, new: str, told: str) -> None:
+    assert old in RULE
+    assert error_of(RULE.replace(old, new)).startswith(told)
+
+
+def test_dates_may_stand_where_dates_are_and_under_keys_of_ones_own() -> None:
+    dates = "date: 2024-01-31\nmodified: 2024-02-01\nreviewed: 2024-03-01\n"
+    assert read(RULE + dates, "r.yml")[0].about == read(RULE, "r.yml")[0].about
+
+
+@pytest.mark.parametrize(
+    ("bad", "line"),
+    [("date: 2024-99-01", 19), ("custom: !!int x", 19), ("a: 1\na: 2", 20), ("custom: !mine x", 19)],
+)
+def test_a_document_with_a_value_that_is_none_does_not_hide_the_others(bad: str, line: int) -> None:
+    other = RULE.replace("9eb8", "9eb9").replace("odd_thing", "other")
+    first, error, last = read_each(f"{RULE}---\n{bad}\n{RULE}---\n{other}", "r.yml")
+    assert isinstance(first, Rule)
+    assert isinstance(error, RuleError)
+    assert error.line == line
+    assert isinstance(last, Rule)
+    assert last.about.name == "other"
+
+
+@pytest.mark.parametrize("action", ["global", "repeat", "reset"])
+def test_what_may_lean_on_a_broken_document_is_not_read(action: str) -> None:
+    (error,) = read_each(f"action: {action}\ndate: 2024-99-01\n---\n{RULE}", "r.yml")
+    assert isinstance(error, RuleError)
+
+
+def test_a_broken_document_is_not_skipped_by_one_that_repeats_it() -> None:
+    _, broken, repeated = read_each(
+        f"{RULE}---\ndate: 2024-99-01\n---\naction: repeat\nlevel: low\n", "r.yml"
+    )
+    assert isinstance(broken, RuleError)
+    assert isinstance(repeated, RuleError)
+    assert "there is no document before this one to repeat" in str(repeated)
+
+
+@pytest.mark.parametrize("item", ["f: VALUE", "f|contains: ['a', VALUE]", "[VALUE]", "f|windash: VALUE"])
+def test_a_text_that_the_matcher_cannot_take_is_refused_at_its_place(item: str) -> None:
+    sign = "-" if "windash" in item else "?"
+    told = item_refusal(item.replace("VALUE", f"'{sign}{'a' * 1000}'"))
+    assert told.startswith("r.yml:6: detection.s")
+    assert "characters with `?` among them; up to 1,000 are possible" in told
+
+
+def test_a_long_text_without_such_wildcards_is_read() -> None:
+    compile_rule(rule_of(f"s: {{f|contains: '{'a' * 5000}*b'}}\ncondition: s\n"))
