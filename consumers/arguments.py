@@ -42,6 +42,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME_OR_FILE",
         help="apply this pySigma pipeline to the rules; may be repeated (default: those configured)",
     )
+    served = argparse.ArgumentParser(add_help=False)
+    served.add_argument(
+        "--web-port", type=int, metavar="PORT", help="where /metrics is served; 0: any free port"
+    )
+
     loading = argparse.ArgumentParser(add_help=False, parents=[processed])
     loading.add_argument(
         "--skip-bad-rules",
@@ -51,22 +56,27 @@ def parser() -> argparse.ArgumentParser:
 
     worker = commands.add_parser(
         "worker",
-        parents=[common, loading],
+        parents=[common, loading, served],
         help="consume from Kafka: detect, correlate, notify; any number may run",
     )
     worker.add_argument(
         "--stage", action="append", choices=STAGES, help="run only this stage; may be repeated (default: all)"
     )
-    worker.add_argument(
-        "--web-port", type=int, metavar="PORT", help="where /metrics is served; 0: any free port"
-    )
 
     run = commands.add_parser(
-        "run", parents=[common, loading], help="the same job on files or standard input, without Kafka"
+        "run",
+        parents=[common, loading, served],
+        help="the same job on files or standard input, without Kafka",
     )
     run.add_argument("files", nargs="*", metavar="FILE", help="what to read; - is standard input")
     run.add_argument("--follow", action="store_true", help="wait for more at the end, through rotations")
     run.add_argument("--format", default="auto", help="the format of the files (default: found out)")
+    run.add_argument(
+        "--logsource",
+        default="",
+        metavar="PRODUCT=…,CATEGORY=…",
+        help="what kind of log the files hold: only rules for it apply (default: what is configured)",
+    )
     run.add_argument(
         "--state", metavar="FILE", help="remember positions, alerts and what was sent here (SQLite)"
     )
@@ -132,7 +142,7 @@ def _add_rule_commands(
 
     test = commands.add_parser("test", parents=parents, help="run the cases beside rules")
     test.add_argument(
-        "paths", nargs="*", metavar="PATH", help="rule files and folders (default: shipped rules)"
+        "paths", nargs="*", metavar="PATH", help="rule files and folders (default: those configured)"
     )
     test.add_argument("-v", "--verbose", action="store_true", help="show the cases that pass, too")
 

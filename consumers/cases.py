@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import orjson
 
-from consumers.rules import CASES_SUFFIX, load_rules
+from consumers.rules import CASES_SUFFIX
+from consumers.wording import some
 from pipeline.config.read import located
 from pipeline.correlate.correlate import Correlate
 from pipeline.decode import FORMATS
@@ -21,15 +22,13 @@ from pipeline.document import documents
 from pipeline.duration import parse_duration
 from pipeline.errors import ConfigError, nearest
 from pipeline.event import Batch, Partition
-from pipeline.sigma.reader.options import NO_OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pipeline.alert import Alert
     from pipeline.document import Document, Key
-    from pipeline.sigma.reader.options import Options
     from pipeline.sigma.ruleset import RuleSet
 
 __all__ = ["Outcome", "run_cases"]
@@ -78,21 +77,23 @@ class Outcome(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-def run_cases(rule_file: Path, options: Options = NO_OPTIONS) -> Iterator[Outcome]:
+def run_cases(rule_file: Path, rules: RuleSet) -> Iterator[Outcome]:
     """Run the cases beside a rule file; yields nothing where there are none.
 
+    What counts are the alerts of the file's own rules, as they are among all others: filters apply, and a
+    correlation may count rules of other files. Of a file with filters the alerts of all rules count.
+
     Args:
-        rule_file: the file of the rules.
-        options: how the rules are read.
+        rule_file: the file of the rules, named as in their `about`.
+        rules: all rules.
 
     Raises:
-        RuleError: the rules can't be read.
-        ConfigError: the cases can't.
+        ConfigError: the cases can't be read.
     """
     case_file = rule_file.with_name(rule_file.stem + CASES_SUFFIX)
     if not case_file.exists():
         return
-    rules = load_rules([str(rule_file)], options)
+    bench = _Bench(rules, str(rule_file))
     for document in documents(_read(case_file), str(case_file)):
         try:
             cases = msgspec.convert(document.data, _Cases)
@@ -101,7 +102,7 @@ def run_cases(rule_file: Path, options: Options = NO_OPTIONS) -> Iterator[Outcom
         for i, case in enumerate(cases.cases):
             events, end_ms = _events(document, i, case)
             yield Outcome(
-                str(case_file), document.line("cases", i), case.name, _run(rules, case, events, end_ms)
+                str(case_file), document.line("cases", i), case.name, bench.run(case, events, end_ms)
             )
 
 
@@ -114,29 +115,45 @@ def _read(file: Path) -> str:
         raise ConfigError(error.strerror or str(error), file=str(file)) from error
 
 
-def _run(rules: RuleSet, case: _Case, events: list[tuple[int, bytes]], end_ms: int) -> str:
-    """Return what was wrong, or nothing."""
-    detect = Detect(rules, lateness_ms=_LATENESS_MS, idle_timeout_ms=_RESOLVE_MS)
-    correlate = Correlate(rules, resolve_timeout_ms=_RESOLVE_MS)
-    logsources = tuple({r.logsource for r in rules.rules.values()})
-    partition = Partition("case")
-    opened = detect.open(partition, Source(case.format, logsources), 0, _START_MS)
-    told = correlate.process([opened], 0)
-    for offset, (at_ms, raw) in enumerate(events):
-        batch = Batch(partition, [offset], [at_ms], [raw])
-        told += correlate.process(detect.process(batch, at_ms), offset + 1)
-    finished = detect.finish(partition)
-    # What waits for time to pass sees all of it.
-    finished = msgspec.structs.replace(finished, watermark_ms=max(finished.watermark_ms, end_ms))
-    told += correlate.process([finished], len(events) + 1)
-    alerts = {i: a for i, a in {a.id: a for a in told}.items() if a.count}
-    if len(alerts) != case.alerts:
-        return f"{len(alerts)} alerts, not {case.alerts}{_list(alerts)}"
-    if case.groups is not None:
-        found = sorted(_group(rules, a) for a in alerts.values())
-        if found != sorted(case.groups):
-            return f"the groups are {found}, not {case.groups}"
-    return ""
+class _Bench:
+    """Where the cases of one file are tried: all rules, compiled once, and which of their alerts count."""
+
+    def __init__(self, rules: RuleSet, file: str) -> None:
+        self._rules = rules
+        self._own = {
+            target.id
+            for target in rules.targets.values()
+            if target.about.file == file or any(f.about.file == file for f in rules.filters.values())
+        }
+        fed = {rule for target in self._own for rule in rules.targets[target].rules}
+        # A rule that only feeds correlations of other files is seen through these.
+        fed |= {rule for rule, r in rules.rules.items() if r.about.file == file}
+        self._logsources = tuple({rules.rules[rule].logsource for rule in sorted(fed)})
+        self._detect = Detect(rules, lateness_ms=_LATENESS_MS, idle_timeout_ms=_RESOLVE_MS)
+
+    def run(self, case: _Case, events: list[tuple[int, bytes]], end_ms: int) -> str:
+        """Return what was wrong, or nothing."""
+        detect = self._detect
+        correlate = Correlate(self._rules, resolve_timeout_ms=_RESOLVE_MS)
+        partition = Partition("case")
+        opened = detect.open(partition, Source(case.format, self._logsources), 0, _START_MS)
+        told = correlate.process([opened], 0)
+        for offset, (at_ms, raw) in enumerate(events):
+            batch = Batch(partition, [offset], [at_ms], [raw])
+            told += correlate.process(detect.process(batch, at_ms), offset + 1)
+        finished = detect.finish(partition)
+        # What waits for time to pass sees all of it.
+        finished = msgspec.structs.replace(finished, watermark_ms=max(finished.watermark_ms, end_ms))
+        told += correlate.process([finished], len(events) + 1)
+        last = {alert.id: alert for alert in told}.values()
+        alerts = [a for a in last if a.count and a.labels["rule_id"] in self._own]
+        if len(alerts) != case.alerts:
+            return f"{some(len(alerts), 'alert')}, not {case.alerts}{_list(alerts)}"
+        if case.groups is not None:
+            found = sorted(_group(self._rules, a) for a in alerts)
+            if found != sorted(case.groups):
+                return f"the groups are {found}, not {case.groups}"
+        return ""
 
 
 def _events(document: Document, number: int, case: _Case) -> tuple[list[tuple[int, bytes]], int]:
@@ -165,8 +182,8 @@ def _events(document: Document, number: int, case: _Case) -> tuple[list[tuple[in
     return events, now_ms
 
 
-def _list(alerts: dict[str, Alert]) -> str:
-    names = sorted(f"{a.labels['alertname']} ({a.count} events)" for a in alerts.values())
+def _list(alerts: Sequence[Alert]) -> str:
+    names = sorted(f"{a.labels['alertname']} ({some(a.count, 'event')})" for a in alerts)
     return ": " + ", ".join(names[:5]) if names else ""
 
 

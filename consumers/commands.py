@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -13,9 +14,12 @@ from consumers.kafka.client import Client
 from consumers.kafka.dead_letters import read_dead_letters
 from consumers.kafka.topics import TopicNames, TopicState, describe, ensure_topics, topic_specs
 from consumers.rules import load, load_rules, rule_files
+from consumers.wording import some
 from pipeline.errors import TocsinError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from consumers.rules import RuleCache, RuleSources
     from pipeline.config.read import Settings
     from pipeline.sigma.reader.options import Options
@@ -29,20 +33,24 @@ def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-def test_rules(paths: list[str], options: Options, *, verbose: bool) -> int:
+def test_rules(paths: list[str], options: Options, *, python: Sequence[str], verbose: bool) -> int:
     """Run the cases beside rules; return 1 if one is not as it should be.
 
     Args:
-        paths: rule files and folders.
+        paths: rule files and folders; together they are one set.
         options: how the rules are read.
+        python: files of rules in Python, part of the set.
         verbose: whether to show the cases that passed as well.
     """
     # Rules without cases are at least read, and references between files resolved.
-    load_rules(paths, options)
+    rules = load_rules(paths, options, python=python)
     passed = failed = bare = 0
-    for file in rule_files(paths):
-        outcomes = list(run_cases(file, options))
-        bare += not outcomes
+    for file in (*rule_files(paths), *map(Path, python)):
+        outcomes = list(run_cases(file, rules))
+        if not outcomes:
+            bare += 1
+            if verbose:
+                _say(f"{file}: no cases")
         for outcome in outcomes:
             if outcome.problem:
                 failed += 1
@@ -51,7 +59,7 @@ def test_rules(paths: list[str], options: Options, *, verbose: bool) -> int:
                 passed += 1
                 if verbose:
                     _say(f"{outcome.file}:{outcome.line}: {outcome.name}: ok")
-    without = f", {bare} files without cases" if bare else ""
+    without = f", {some(bare, 'file')} without cases" if bare else ""
     _say(f"{passed} passed, {failed} failed{without}")
     return 1 if failed else 0
 
@@ -70,16 +78,16 @@ def check(settings: Settings, sources: RuleSources, cache: RuleCache) -> int:
     for error in loaded.refused:
         _say(f"left out: {error}")
     kinds = [
-        f"{loaded.kinds.get(kind, 0)} {name}"
-        for kind, name in (
-            ("detection", "detections"),
-            ("correlation", "correlations"),
-            ("filter", "filters"),
-            ("python", "rules in Python"),
+        some(loaded.kinds.get(kind, 0), *names)
+        for kind, *names in (
+            ("detection", "detection"),
+            ("correlation", "correlation"),
+            ("filter", "filter"),
+            ("python", "rule in Python", "rules in Python"),
         )
     ]
     left_out = f"; {len(loaded.refused)} left out" if loaded.refused else ""
-    _say(f"{', '.join(kinds)}; {len(loaded.rules.targets)} raise alerts{left_out}")
+    _say(f"{', '.join(kinds)}; {some(len(loaded.rules.targets), 'kind')} of alerts{left_out}")
     _say(f"receivers in use: {', '.join(sorted(settings.receivers))}")
     return 0
 

@@ -165,9 +165,21 @@ def _filters(rule: Rule | PythonRule, rules: RuleSet) -> list[str]:
 def _decode(decoder: Decoder, given: Given) -> tuple[Event, str]:
     """Return the event, and why it is taken as text where it is not of its format."""
     try:
-        return decoder.decode(given.raw, now_ms()), ""
+        event = decoder.decode(given.raw, now_ms())
     except DecodeError as error:
         return FORMATS["text"].decode(given.raw, now_ms()), printable(str(error))
+    if given.raw.lstrip()[:1] == b"{" and not event.structured:
+        # Who writes JSON wants to know that it is none.
+        return event, _why_no_json(given.raw)
+    return event, ""
+
+
+def _why_no_json(raw: bytes) -> str:
+    try:
+        FORMATS["json"].decode(raw, now_ms())
+    except DecodeError as error:
+        return printable(str(error))
+    return ""
 
 
 def _explanation(

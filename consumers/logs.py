@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TextIO, cast
 
 import structlog
 
@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["configure_logs"]
 
 
+class _StandardError:
+    """Standard error as it is at the time: a progress bar takes its place while it is shown."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def configure_logs(form: Literal["auto", "json", "text"] = "auto", level: int = logging.INFO) -> None:
     """Set structlog and the standard library up for the whole process.
 
@@ -21,6 +31,7 @@ def configure_logs(form: Literal["auto", "json", "text"] = "auto", level: int = 
         form: `auto` is text on a terminal and JSON elsewhere.
         level: least level that is shown.
     """
+    stream = cast("TextIO", _StandardError())
     text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -35,10 +46,10 @@ def configure_logs(form: Literal["auto", "json", "text"] = "auto", level: int = 
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from consumers.wording import some
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -79,23 +81,19 @@ def show_summary(summary: Summary, seconds: float, first_alert_s: float | None) 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     rate = summary.events / max(seconds, 1e-3)
     console.print(
-        f"\n{_some(summary.events, 'event')} ({decimal(summary.bytes)})"
+        f"\n{some(summary.events, 'event')} ({decimal(summary.bytes)})"
         f" in {seconds:.1f} s, {rate:,.0f} events/s;"
-        f" {_some(summary.matches, 'match', 'matches')}"
+        f" {some(summary.matches, 'match', 'matches')}"
         + (f", {summary.late:,} too late for their window" if summary.late else "")
         + (f", {summary.undecodable:,} matched as raw text" if summary.undecodable else "")
     )
     total = sum(summary.alerts.values())
     if total:
         first = f", the first after {first_alert_s:.1f} s" if first_alert_s is not None else ""
-        console.print(f"{total} alert{'s' if total != 1 else ''}{first}:")
+        console.print(f"{some(total, 'alert')}{first}:")
         for title, n in sorted(summary.alerts.items(), key=lambda item: (-item[1], item[0])):
             console.print(f"  {n:>5}  {title}", markup=False)
     else:
         console.print("no alerts")
     failed = f", {summary.failed} failed" if summary.failed else ""
-    console.print(f"{_some(summary.sent, 'notification')} sent{failed}")
-
-
-def _some(n: int, one: str, many: str = "") -> str:
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
+    console.print(f"{some(summary.sent, 'notification')} sent{failed}")

@@ -59,7 +59,11 @@ async def serve_web(
         try:
             await site.start()
         except OSError as error:
-            raise TocsinError(f"can't serve metrics on {host}:{port}: {error.strerror or error}") from error
+            reason = error.strerror or error
+            raise TocsinError(
+                f"can't serve metrics on {host}:{port}: {reason}; choose another port with --web-port or"
+                " `web.port` (0: any free one), or turn it off with `web: {enabled: false}`"
+            ) from error
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

@@ -38,6 +38,7 @@ from consumers.kafka.session import run_stage
 from consumers.kafka.topics import TopicNames
 from consumers.lint import lint_rules
 from consumers.logs import configure_logs
+from consumers.logsources import parse_logsource
 from consumers.metrics import Metrics
 from consumers.progress import progress, show_summary
 from consumers.rule_list import list_rules
@@ -51,7 +52,7 @@ from consumers.rules import (
     default_cache,
     reading_options,
 )
-from consumers.sources import declared_source, file_sources
+from consumers.sources import declared_source, file_sources, warn_of_universal
 from consumers.state.sqlite import Database
 from consumers.web import serve_web
 from pipeline.config.read import Settings, read_config
@@ -170,7 +171,12 @@ def _about_rules(args: argparse.Namespace, sources: RuleSources) -> int:
                 disabled=args.disable,
             )
         case "test":
-            return commands.test_rules(args.paths or [SHIPPED], options, verbose=args.verbose)
+            return commands.test_rules(
+                args.paths or list(sources.paths),
+                options,
+                python=() if args.paths else sources.python,
+                verbose=args.verbose,
+            )
         case _:
             return explain(
                 args.rule,
@@ -265,16 +271,17 @@ def _detect(settings: Settings, live: LiveRules, cache: RuleCache) -> Detect:
 
 async def _embedded(args: argparse.Namespace, settings: Settings) -> int:
     config = settings.config
-    sources = file_sources(args.files, args.format, settings.config.sources)
-    stdin = next((declared_source(s) for s in config.sources if s.stdin), Source(args.format))
+    default = Source(args.format, (parse_logsource(args.logsource),) if args.logsource else ())
+    sources = file_sources(args.files, default, settings.config.sources)
+    stdin = next((declared_source(s) for s in config.sources if s.stdin), default)
     database = _database(args.state or config.state)
     metrics = Metrics(now_ms)
     cache = _cache()
     with calm():
         live = _live(args, settings, cache, metrics)
         detect = _detect(settings, live, cache)
-        for source in sources.values() if sources else (stdin,):
-            detect.engine(source)
+        for source in dict.fromkeys(sources.values()) if sources else (stdin,):
+            warn_of_universal(detect, source)
     # Messages and the bar share the terminal, so that neither tears the other apart.
     console = Console(highlight=False) if sys.stdout.isatty() else None
     receivers = build_receivers(config, settings.receivers, console)
@@ -308,9 +315,8 @@ async def _embedded(args: argparse.Namespace, settings: Settings) -> int:
                 if args.follow:
                     await stack.enter_async_context(live.watching())
                 if args.follow and config.web.enabled:
-                    await stack.enter_async_context(
-                        serve_web(config.web.host, config.web.port, metrics, lambda: None)
-                    )
+                    port = config.web.port if args.web_port is None else args.web_port
+                    await stack.enter_async_context(serve_web(config.web.host, port, metrics, lambda: None))
                 await stack.enter_async_context(
                     progress(
                         console,
@@ -374,6 +380,7 @@ class _Assembly:
         errors = PythonErrors(detect.python, now_ms)
         self.metrics.watch_detect(detect)
         for topic, source in self._sources.items():
+            warn_of_universal(detect, source)
             unfiltered = detect.unfiltered(source)
             _LOG.info("reading", topic=topic, rules=len(detect.applicable(source)), unfiltered=unfiltered)
             yield DetectStage(

@@ -15,10 +15,11 @@ MASK = "[masked]"
 # A value within quotes, its end included if it is there; also within quotes that a JSON string escapes.
 _QUOTED = r""""(?:[^"\\]|\\.)*(?:"|\z)|'[^']*(?:'|\z)|\\"[^"\\]*(?:\\"|\\?\z)"""
 # What a value is when it has no quotes: up to a blank or what closes it in JSON, a URL or a header.
-_BARE = r"""[^\s"'\\,;&<>(){}\[\]]+"""
+_OF_BARE = r"""[^\s"'\\,;&<>(){}\[\]]"""
+_BARE = _OF_BARE + "+"
 _NAMES = (
     r"passwords?|passwd|passphrase|pwd|secret|secret[_-]?key|client[_-]?secret|api[_-]?key|access[_-]?key"
-    r"|access[_-]?key[_-]?id|private[_-]?key|credentials?|token|auth|cookie|session[_-]?id|sessionid"
+    r"|access[_-]?key[_-]?id|private[_-]?key|credentials?|token|auth|cookie"
 )
 
 # Each pattern with what takes its place. Order matters: a private key spans lines, and `Authorization`
@@ -48,6 +49,11 @@ _PATTERNS = tuple(
         # `password=x`, `"password": "x y"`, and the same inside a JSON string.
         (
             rf"""(?i)((?:{_NAMES})\\?["']?\s{{0,8}}[:=]\s{{0,8}})(?:{_QUOTED}|{_BARE})""",
+            rf"\1{MASK}",
+        ),
+        # The number of a terminal's session is no secret, and says something.
+        (
+            rf"""(?i)(session[_-]?id\\?["']?\s{{0,8}}[:=]\s{{0,8}})(?:{_QUOTED}|{_OF_BARE}{{6,}})""",
             rf"\1{MASK}",
         ),
     )

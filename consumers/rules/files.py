@@ -42,6 +42,8 @@ def rule_files(paths: Iterable[str]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         place = place_of(path)
+        if place.suffix == ".py":
+            raise ConfigError(f"{path} is no Sigma; name rules in Python under `python_rules`", path="rules")
         if place.is_file():
             found = [place]
         elif place.is_dir():

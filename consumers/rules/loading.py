@@ -24,6 +24,7 @@ from consumers.rules.forms import from_bytes, to_bytes
 from consumers.rules.placeholders import placeholder_values
 from consumers.rules.processing import Processing, find_processing
 from consumers.rules.python_files import python_rules
+from consumers.wording import some
 from pipeline.config.model import PlaceholderFile
 from pipeline.errors import RuleError
 from pipeline.python_rule import PythonRule
@@ -168,15 +169,25 @@ def _load(
     refused: list[RuleError] = []
     with cache.entries() if cache else contextlib.nullcontext(Entries({}, 0)) as entries:
         for form in _forms(reader, files, python, entries):
-            if not isinstance(form, RuleError):
-                usable.append(form)
-            elif skip:
+            if isinstance(form, RuleError):
                 refused.append(form)
             else:
-                raise form
+                usable.append(form)
+    if refused and not skip:
+        raise _first_of(refused)
     rules = _together(usable, refused, skip=skip)
     kinds = Counter(_kind(rule) for rule in usable)
     return Loaded(rules, dict(kinds), tuple(refused), len(files) - entries.hits, entries.hits)
+
+
+def _first_of(refused: Sequence[RuleError]) -> RuleError:
+    """Return the first of several errors; it says that there are more."""
+    first = refused[0]
+    if len(refused) == 1:
+        return first
+    more = some(len(refused) - 1, "other rule")
+    told = f"and {more} can't be used; `tocsin lint` lists them, --skip-bad-rules leaves them out"
+    return RuleError(f"{first.message} ({told})", file=first.file, line=first.line, path=first.path)
 
 
 def _forms(

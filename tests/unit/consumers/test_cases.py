@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from consumers.cases import Outcome, run_cases
+from consumers.rules import load_rules
 from pipeline.errors import ConfigError, RuleError
 
 if TYPE_CHECKING:
@@ -36,10 +37,14 @@ cases:
 """
 
 
+def cases_of(file: Path) -> list[Outcome]:
+    return list(run_cases(file, load_rules([str(file)])))
+
+
 def outcomes(folder: Path, cases: str, rules: str = RULES) -> list[Outcome]:
     (folder / "r.yml").write_text(rules, encoding="utf-8")
     (folder / "r.cases.yml").write_text(cases, encoding="utf-8")
-    return list(run_cases(folder / "r.yml"))
+    return cases_of(folder / "r.yml")
 
 
 def problem(folder: Path, old: str, new: str, rules: str = RULES) -> str:
@@ -61,7 +66,7 @@ def test_a_case_that_is_as_it_should_be_has_no_problem(tmp_path: Path) -> None:
 
 def test_rules_without_cases_have_no_outcomes(tmp_path: Path) -> None:
     (tmp_path / "r.yml").write_text(RULES, encoding="utf-8")
-    assert list(run_cases(tmp_path / "r.yml")) == []
+    assert cases_of(tmp_path / "r.yml") == []
 
 
 def test_an_alert_that_is_missing_is_told(tmp_path: Path) -> None:
@@ -69,7 +74,7 @@ def test_an_alert_that_is_missing_is_told(tmp_path: Path) -> None:
 
 
 def test_an_alert_too_many_is_told_with_what_it_counted(tmp_path: Path) -> None:
-    assert problem(tmp_path, "alerts: 1", "alerts: 0") == "1 alerts, not 0: Many Errors (3 events)"
+    assert problem(tmp_path, "alerts: 1", "alerts: 0") == "1 alert, not 0: Many Errors (3 events)"
 
 
 def test_another_group_is_told(tmp_path: Path) -> None:
@@ -163,16 +168,52 @@ def test_a_case_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.yml").write_text(RULES, encoding="utf-8")
     (tmp_path / "r.cases.yml").write_bytes(b"cases: \xff")
     with pytest.raises(ConfigError, match="not UTF-8"):
-        list(run_cases(tmp_path / "r.yml"))
+        cases_of(tmp_path / "r.yml")
 
 
 def test_a_case_file_that_is_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.yml").write_text(RULES, encoding="utf-8")
     (tmp_path / "r.cases.yml").mkdir()
     with pytest.raises(ConfigError, match=r"r\.cases\.yml"):
-        list(run_cases(tmp_path / "r.yml"))
+        cases_of(tmp_path / "r.yml")
 
 
 def test_bad_rules_are_the_rules_error(tmp_path: Path) -> None:
     with pytest.raises(RuleError):
         outcomes(tmp_path, CASES, RULES.replace("rules: [error]", "rules: [eror]"))
+
+
+def test_cases_of_one_file_see_the_rules_of_all_and_count_the_alerts_of_their_own(tmp_path: Path) -> None:
+    """A correlation counts what another file detects, and a filter of a third file holds some of it back."""
+    refund = (
+        "title: Refund\nname: refund\nlogsource: {category: application}\n"
+        "detection: {s: {event|contains: refund}, condition: s}\n"
+    )
+    other = refund.replace("Refund", "Other").replace("name: refund", "name: other")
+    many = (
+        "title: Many\nname: many\ncorrelation: {type: event_count, rules: [refund], group-by: [shop],"
+        " timespan: 1m, condition: {gte: 2}}\n"
+    )
+    filtered = (
+        "title: Not bob\nlogsource: {category: application}\n"
+        "filter: {rules: [refund], bob: {user: bob}, condition: not bob}\n"
+    )
+    event = "{json: {event: refund, shop: a, user: USER}, repeat: 2}"
+    texts = {
+        "refund.yml": refund,
+        "refund.cases.yml": f"cases: [{{name: counted elsewhere, events: [{event}], alerts: 0}}]",
+        "other.yml": other,
+        "many.yml": many,
+        "many.cases.yml": f"cases: [{{name: two, events: [{event}], alerts: 1}}]",
+        "filter.yml": filtered,
+        "filter.cases.yml": f"cases: [{{name: bob, events: [{event.replace('USER', 'bob')}], alerts: 1}}]",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    rules = load_rules([str(tmp_path)])
+    ran = {
+        file: [o.problem for o in run_cases(tmp_path / file, rules)]
+        for file in ("refund.yml", "many.yml", "filter.yml", "other.yml")
+    }
+    # The last one counts what any rule says of bob: only the rule that is not filtered does.
+    assert ran == {"refund.yml": [""], "many.yml": [""], "filter.yml": [""], "other.yml": []}

@@ -32,7 +32,7 @@ def test_rules_are_counted_by_kind(config: Path, capsys: pytest.CaptureFixture[s
     for _ in range(2):
         assert main(["check", "--config", str(config)]) == 0
         out = capsys.readouterr().out
-        assert "2 detections, 1 correlations, 1 filters, 1 rules in Python; 3 raise alerts\n" in out
+        assert "2 detections, 1 correlation, 1 filter, 1 rule in Python; 3 kinds of alerts\n" in out
 
 
 @pytest.mark.parametrize("how", ["option", "key"])

@@ -87,3 +87,38 @@ def test_what_a_rule_quotes_does_not_act_on_the_terminal(
     told = capsys.readouterr().err
     assert "no such level" in told
     assert "\x1b" not in told
+
+
+@pytest.mark.usefixtures("place")
+def test_explain_says_why_what_looks_like_json_is_matched_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "Refund", '{"event": a refund', "--rules", "rules"]) == 1
+    assert "matched as raw text: not JSON" in capsys.readouterr().out
+
+
+def test_rule_in_python_among_the_paths_is_told_where_it_belongs(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "r.py").write_text("x = 1\n", encoding="utf-8")
+    assert main(["lint", "r.py"]) == 2
+    assert "name rules in Python under `python_rules`" in capsys.readouterr().err
+
+
+def test_first_of_several_errors_says_that_there_are_more(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b", "c"):
+        (place / "rules" / f"{name}.yml").write_text("title: X\n", encoding="utf-8")
+    assert main(["test", "rules"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("tocsin: rules/a.yml:1:")
+    assert "and 2 other rules can't be used" in told
+
+
+def test_run_asks_only_the_rules_of_the_log_source_that_is_named(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "app.log").write_text(json.dumps({"Message": "a refund"}) + "\n", encoding="utf-8")
+    assert main(["run", "--rules", "rules", "--logsource", "category=webserver", "app.log"]) == 0
+    assert "no alerts" in capsys.readouterr().err
+    assert main(["run", "--rules", "rules", "--logsource", "category=application", "app.log"]) == 0
+    assert "1 alert" in capsys.readouterr().err

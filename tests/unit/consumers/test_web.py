@@ -59,6 +59,6 @@ async def test_port_that_is_taken_is_an_error_that_names_it() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(TocsinError, match=f"127.0.0.1:{port}"):
+        with pytest.raises(TocsinError, match=rf"127.0.0.1:{port}.*--web-port"):
             async with serve_web("127.0.0.1", port, Metrics(lambda: 0), lambda: None):
                 pass

@@ -94,3 +94,9 @@ def test_any_text_is_taken(text: str) -> None:
 
 def test_lone_surrogate_is_taken() -> None:
     assert mask("\ud800 password=x") == f"? password={MASK}"
+
+
+def test_number_of_a_terminal_session_is_no_secret_but_a_session_id_is() -> None:
+    assert mask('{"TerminalSessionId": 1, "x": 2}') == '{"TerminalSessionId": 1, "x": 2}'
+    assert "s3ss10n" not in mask("session_id=s3ss10nvalue; path=/")
+    assert "s3ss10n" not in mask('{"sessionId": "s3ss10n"}')
