@@ -35,6 +35,14 @@ _LEVEL_KEYS = ("level", "log.level", "severity", "severity_text", "levelname")
 _TEXT_KEYS = ("event", "message", "msg", "body")
 # What the message says of the alert as a whole, or nobody reads in a line.
 _LEFT_OUT = frozenset({"environment", "host", "pid"})
+# How Windows keeps its own books.
+_OF_WINDOWS = frozenset(
+    {
+        *("Computer", "Correlation_ActivityID", "EventRecordID", "Execution_ProcessID", "Execution_ThreadID"),
+        *("Keywords", "Level", "LogonGuid", "Opcode", "ParentProcessGuid", "ProcessGuid", "Provider_Guid"),
+        *("Provider_Name", "Security_UserID", "Task", "TimeCreated_SystemTime", "UtcTime", "Version"),
+    }
+)
 
 
 def evidence(alerts: Sequence[Alert], limit: int) -> tuple[str, ...]:
@@ -98,9 +106,15 @@ def _from_json(text: str) -> str | None:
         return None
     rest: dict[str, object] = dict(document)
     at, level, said = (_pop_text(rest, keys) for keys in (_TIME_KEYS, _LEVEL_KEYS, _TEXT_KEYS))
+    left_out = _LEFT_OUT
+    if not said and (number := rest.pop("EventID", None)) is not None:
+        # Windows names its events by a number; what matters is in the fields that are its own.
+        said = f"{_pop_text(rest, ('Channel', 'Provider_Name'))} {number}".strip()
+        left_out = _LEFT_OUT | _OF_WINDOWS
     if not said:
         return None
-    shown = {key: value for key, value in rest.items() if key not in _LEFT_OUT and value not in ("", None)}
+    nothing = ("", None, "-")
+    shown = {key: value for key, value in rest.items() if key not in left_out and value not in nothing}
     words = [at, level.upper(), said, *(f"{key}={_value(value)}" for key, value in shown.items())]
     return " ".join(word for word in words if word)
 

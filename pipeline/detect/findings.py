@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import orjson
+
 from pipeline.detection import Detection, Match
 
 if TYPE_CHECKING:
-    from pipeline.event import Partition
+    from pipeline.event import Event, Partition
     from pipeline.sigma.matcher.subject import Subject
     from pipeline.sigma.ruleset import Target
 
@@ -18,6 +20,8 @@ MAX_VALUE_CHARS = 256
 
 _MAX_SAMPLES = 5
 _MAX_SAMPLE_CHARS = 2000
+# How an event of Windows begins whose fields stand deep within it.
+_MARKED_UP = ('{"Event":', '{"Event" :')
 _SHOWN = ("service", "host", "environment")
 
 
@@ -39,7 +43,7 @@ class Findings:
             # Another rule of the same correlation has found it already.
             return
         gathered.matches.append(match)
-        gathered.samples.append((match.offset, subject.event.text[:_MAX_SAMPLE_CHARS]))
+        gathered.samples.append((match.offset, _sample(subject.event)))
         if len(gathered.samples) > 2 * _MAX_SAMPLES:
             # The first few and the last few: what began it, and how it stands.
             del gathered.samples[_MAX_SAMPLES]
@@ -59,6 +63,13 @@ class Findings:
             )
             for (target, group), gathered in self._gathered.items()
         ]
+
+
+def _sample(event: Event) -> str:
+    """Return what people see of an event: as it was written, but of Windows without the markup."""
+    if event.structured and event.logsources and event.text.startswith(_MARKED_UP):
+        return orjson.dumps(event.fields).decode()[:_MAX_SAMPLE_CHARS]
+    return event.text[:_MAX_SAMPLE_CHARS]
 
 
 class _Gathered:
