@@ -18,7 +18,7 @@ from consumers.explain_view import write_explanation
 from consumers.logsources import parse_logsource, shown_logsource
 from consumers.rule_argument import choose_rules, is_file
 from consumers.rules import SHIPPED, RuleCache, default_cache, load_usable
-from pipeline.decode import FORMATS, choose
+from pipeline.decode import FORMATS, Auto, choose
 from pipeline.detect.engine import Engine
 from pipeline.errors import DecodeError, TocsinError
 from pipeline.python_rule import PythonRule
@@ -131,7 +131,11 @@ def explain(
     decoder = choose(format)
     out = Console()
     fired = False
-    for number, given in enumerate(read_events(event, format=format)):
+    events = list(read_events(event, format=format))
+    if isinstance(decoder, Auto):
+        for given in events:
+            decoder.learn(given.raw)
+    for number, given in enumerate(events):
         decoded, problem = _decode(decoder, given)
         for at, one in enumerate(chosen):
             explanation = _explanation(one, given, decoded, problem, declared)

@@ -64,6 +64,7 @@ class Event(msgspec.Struct, frozen=True):
         structured: whether `text` is JSON: then keywords search the values in `fields` only, as the
             keys in the text are no part of the message.
         logsources: what kinds of log the event says it is of; empty means it doesn't say: the source's count.
+        declared: names of fields whose values the source declares, not the event: keywords don't search them.
     """
 
     time_ms: int
@@ -72,6 +73,7 @@ class Event(msgspec.Struct, frozen=True):
     timed: bool = True
     structured: bool = False
     logsources: tuple[LogSource, ...] = ()
+    declared: frozenset[str] = frozenset()
 
 
 class Batch(msgspec.Struct, frozen=True):

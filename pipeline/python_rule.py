@@ -14,6 +14,7 @@ event.
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -22,9 +23,12 @@ from pipeline.errors import RuleError
 from pipeline.event import Event, LogSource
 from pipeline.sigma.form import LEVELS, About
 
-__all__ = ["Predicate", "PythonRule", "rule"]
+__all__ = ["Predicate", "PythonRule", "described", "rule"]
 
 _SHORTEST = 2
+_MAX_ERROR_CHARS = 500
+
+_DEFERRED = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 Predicate = Callable[[Event], bool]
 
@@ -36,8 +40,9 @@ class PythonRule(msgspec.Struct, frozen=True):
         about: as of every rule.
         logsource: the kind of log that it applies to.
         function: says whether an event matches.
-        needles: texts of which at least one stands, in whatever case, in every event that matches; with
-            none given, every event of the log source is examined.
+        needles: texts of which at least one stands as written, in whatever case, in the bytes of every event
+            that matches (see `rule`), in alphabetical order; with none, every event of the log source is
+            examined.
     """
 
     about: About
@@ -68,13 +73,17 @@ def rule(
         title: one line for people.
         level: `informational`, `low`, `medium`, `high` or `critical`.
         logsource: `product`, `service`, `category`, as in a Sigma rule; none applies everywhere.
-        needles: texts of which one stands in every event that matches: the others need not be parsed.
+        needles: texts of which one stands in every event that matches: the others need not be parsed. It must
+            stand in the bytes as they were written, but for case and JSON's escapes: what a decoder makes up
+            is not there (`decode.fields.DERIVED`: `exception`, `level`, `outcome`, `pid`, `service`,
+            `timestamp`), nor are numbers in the notation that Python has for them.
         status: as in a Sigma rule.
         description: what it finds.
         tags: ATT&CK and other tags.
 
     Raises:
-        RuleError: id, title, level, log source or a needle are not what they must be.
+        RuleError: id, title, level, log source or a needle are not what they must be, or the function is one
+            that is awaited or iterated over: what it returns would always count as yes.
     """
 
     def made(function: Predicate) -> PythonRule:
@@ -85,6 +94,8 @@ def rule(
         def refuse(message: str) -> RuleError:
             return RuleError(message, file=file, line=line)
 
+        if any(asked(f) for asked in _DEFERRED for f in (function, getattr(function, "__call__", None))):  # noqa: B004 — an object's own may be such a one
+            raise refuse("a rule in Python is a plain function: it can be neither awaited nor iterated over")
         if not rule_id or not title:
             raise refuse("a rule in Python needs an id and a title")
         if level not in LEVELS:
@@ -92,7 +103,8 @@ def rule(
         source = dict(logsource or {})
         if odd := source.keys() - {"product", "service", "category"}:
             raise refuse(f"a log source has product, service and category, not {', '.join(sorted(odd))}")
-        wanted = (needles,) if isinstance(needles, str) else tuple(needles)
+        # In an order of their own, for a set's differs from process to process.
+        wanted = tuple(sorted({needles} if isinstance(needles, str) else set(needles)))
         if short := [n for n in wanted if len(n) < _SHORTEST]:
             raise refuse(f"the needle {short[0]!r} is too short: at least {_SHORTEST} characters")
         about = About(
@@ -111,3 +123,15 @@ def rule(
         return PythonRule(about, LogSource(**source), function, wanted)
 
     return made
+
+
+def described(error: BaseException) -> str:
+    """Return the kind of an error that a rule's code raised, and what it says if that can be had.
+
+    Its text is the code's as well, and may raise in turn.
+    """
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"[:_MAX_ERROR_CHARS]
+    except (Exception, SystemExit):  # noqa: BLE001 — whatever it is, there is no text
+        return name

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import structlog
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline.correlate.correlate import Correlate
     from pipeline.detect.detect import Detect
     from pipeline.detect.engine import Engines
+    from pipeline.event import LogSource
     from pipeline.sigma.ruleset import RuleSet
 
 __all__ = ["Figures", "LiveRules"]
@@ -36,6 +38,7 @@ _LOOK_S = 2.0
 # Files change one after the other: how long nothing has to, and how long that is waited for.
 _SETTLED_S = 0.5
 _MOST_LOOKS = 20
+_Made = TypeVar("_Made")
 _log = structlog.get_logger("tocsin.rules")
 
 
@@ -139,32 +142,53 @@ class LiveRules:
     async def reload(self) -> bool:
         """Load, and let what was loaded take over; return whether it did."""
         began_s = asyncio.get_running_loop().time()
-        try:
-            loaded, engines = await asyncio.to_thread(self._prepared)
-        except TocsinError as error:
-            self._refuse(str(error))
+        prepared = await self._tried(self._prepared)
+        if prepared is None:
             return False
-        except Exception as error:  # noqa: BLE001 — rules that this version fails on must not end what runs
-            self._refuse(f"{type(error).__name__}: {error}", exc_info=True)
-            return False
-        # Correlate first: what the new rules detect must find the windows that it belongs to.
-        async with self.correlating.between():
-            self._rules = loaded.rules
-            for shard in self.shards():
-                shard.replace(loaded.rules)
-        async with self.detecting.between():
-            if self.detect is not None and engines is not None:
-                self.detect.replace(engines)
+        loaded, engines = prepared
+        while missing := await self._replaced(loaded.rules, engines):
+            # A partition was opened meanwhile: compiled between two batches, its rules would hold up all.
+            if await self._tried(partial(self._completed, engines, missing)) is None:
+                return False
         reloads = self.figures.reloads
         self.figures = self._told(loaded, {**reloads, "ok": reloads.get("ok", 0) + 1})
         took_s = round(asyncio.get_running_loop().time() - began_s, 3)
         _log.info("rules reloaded", rules=self.figures.loaded, took_s=took_s, files_read=loaded.read)
         return True
 
+    async def _tried(self, work: Callable[[], _Made]) -> _Made | None:
+        """Return what another thread makes, or None if that fails: then the reason is said."""
+        try:
+            return await asyncio.to_thread(work)
+        except TocsinError as error:
+            self._refuse(str(error))
+        except Exception as error:  # noqa: BLE001 — rules that this version fails on must not end what runs
+            self._refuse(f"{type(error).__name__}: {error}", exc_info=True)
+        return None
+
+    async def _replaced(self, rules: RuleSet, engines: Engines | None) -> frozenset[frozenset[LogSource]]:
+        """Let rules take over, unless they lack something: return that."""
+        # Both at once: what the new rules detect must find the windows that it belongs to.
+        async with self.correlating.between(), self.detecting.between():
+            if self.detect is not None and engines is not None:
+                if missing := self.detect.missing(engines):
+                    return missing
+                self.detect.replace(engines)
+            self._rules = rules
+            for shard in self.shards():
+                shard.replace(rules)
+        return frozenset()
+
     def _prepared(self) -> tuple[Loaded, Engines | None]:
         with calm():
             loaded = load(self._sources, self._cache)
             return loaded, self.detect.prepare(loaded.rules) if self.detect is not None else None
+
+    def _completed(self, engines: Engines | None, missing: Iterable[frozenset[LogSource]]) -> bool:
+        with calm():
+            if engines is not None:
+                engines.compile(missing)
+        return True
 
     def _told(self, loaded: Loaded, reloads: dict[str, int]) -> Figures:
         reasons = set(map(str, loaded.refused))

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import ConfigError, RuleError
-from pipeline.python_rule import PythonRule
+from pipeline.python_rule import PythonRule, described
 
 __all__ = ["python_rules"]
 
@@ -68,8 +68,11 @@ def _run(file: str, source: bytes) -> dict[str, object]:
         raise
     except (Exception, SystemExit) as error:
         _restore(name, before)
-        said = error.msg if isinstance(error, SyntaxError) else error
-        raise RuleError(f"{type(error).__name__}: {said}", file=file, line=_line(error, file)) from error
+        said = described(error)
+        if isinstance(error, SyntaxError):
+            # Its text has the place in it, which is told already.
+            said = f"{type(error).__name__}: {error.msg}"
+        raise RuleError(said, file=file, line=_line(error, file)) from error
     return vars(module)
 
 

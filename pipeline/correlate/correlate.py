@@ -161,7 +161,6 @@ class Correlate:
             del self._groups[key]
             self._members[group.target.id].remove(key)
             self._scheduled.pop(key, None)
-            self._changed.pop(key, None)
 
     # --- input ----------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ __all__ = [
     "numeric_spellings",
     "of_otel_number",
     "of_syslog_severity",
+    "of_windows_level",
     "spellings",
 ]
 
@@ -67,6 +68,12 @@ _SEVERITIES: tuple[str, ...] = (
 )
 _FACILITIES = 24
 
+# winmeta.xml: what a Windows event's `Level` means; 0 is "always".
+_WINDOWS: tuple[str, ...] = ("info", "critical", "error", "warning", "info", "debug")
+_WINDOWS_SPELLINGS: dict[object, str] = {
+    spelling: level for number, level in enumerate(_WINDOWS) for spelling in (number, str(number))
+}
+
 
 def canonical(value: object) -> str | None:
     """Return the canonical level of a spelling or of pino's number, or None when it is neither."""
@@ -94,6 +101,11 @@ def of_syslog_severity(severity: int) -> str:
     return _SEVERITIES[severity]
 
 
+def of_windows_level(value: object) -> str | None:
+    """Return the canonical level of a Windows event's `Level`, a number or one as a text; else None."""
+    return _WINDOWS_SPELLINGS.get(value) if type(value) in (int, str) else None
+
+
 def spellings(level: str) -> tuple[str, ...]:
     """Return the lower-case literals of which one stands in the raw bytes of an event of this level.
 
@@ -118,4 +130,8 @@ def numeric_spellings(level: str) -> tuple[str, ...]:
     priorities = [str(8 * facility + s) for facility in range(_FACILITIES) for s in severities]
     if priorities:
         patterns.append(f"<(?:{'|'.join(priorities)})>")
+    windows = "".join(str(number) for number, known in enumerate(_WINDOWS) if known == level)
+    if windows:
+        # An element with attributes is an object: its number is not looked for.
+        patterns.append(rf'"[Ll]evel"\s*:\s*(?:["-]*[{windows}]["\s,}}]|\{{)')
     return tuple(patterns)

@@ -2,7 +2,8 @@
 
 A line speaks for the first format of the table that decodes it; a source is in the format that most lines
 speak for. A single odd line never changes that: it is decoded by whatever format takes it, or as text, and
-only a run of lines that the settled format refuses makes it look again.
+only a run of lines that the settled format refuses makes it look again. Decoding teaches nothing: what is
+decoded depends on the rules that are loaded, and what a rule finds must not.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _RUN = 8
 _FIRST = 4
 # While nothing but text is found the next look comes after twice as many lines, up to this.
 _MAX_RUN = 4096
+# Records that pass between two looks whether the source is still in its settled format.
+_PASSING = 255
 # Bytes kept of each line of a run.
 _MAX_SAMPLE = 1 << 16
 # Traceback lines speak for nothing, so few lines may have to speak for all.
@@ -98,6 +101,12 @@ class _Run:
         self._look_at = min(2 * self._look_at, _MAX_RUN)
         return True
 
+    def passing(self) -> int:
+        """Pass over what the next look would not see, count it, and return how many that is."""
+        passed = max(self._look_at - self._count - _RUN, 0)
+        self._count += passed
+        return passed
+
     def end(self) -> None:
         """Forget the run; a settled format is doubted only after a whole new one."""
         if self.lines:
@@ -110,8 +119,9 @@ class Auto:
     """The decoder of a source whose format is not set; each source has its own, for it learns.
 
     It owns what it has settled on and the runs of lines which that refused, to begin and to decode; nothing
-    else does. An event that begins with `{` is tried as JSON whatever it settled on, which takes Windows
-    events as well.
+    else does. It learns from the physical lines that `starts` sees, and from the records that `learn` is
+    shown. An event that begins with `{` is tried as JSON whatever it settled on, which takes Windows events
+    as well.
 
     Args:
         zone: what times without an offset are in.
@@ -145,20 +155,31 @@ class Auto:
         self._refuse(self._unframed, line)
         return begins
 
+    def learn(self, raw: bytes) -> int:
+        """Learn from one record, to be decoded or not; return how many may pass before the next one is shown.
+
+        Args:
+            raw: a record of the source, chosen by nothing but its place.
+        """
+        if self._settled is not None:
+            if raw[:1] == b"{":
+                # Tried as JSON in any case, so that it speaks against nothing but lines.
+                if self._settled in self._objects:
+                    self._undecoded.end()
+                return _PASSING
+            if _try(self._settled, raw, _ANY_MS) is not None:
+                self._undecoded.end()
+                return _PASSING
+        self._refuse(self._undecoded, raw)
+        return self._undecoded.passing()
+
     def decode(self, raw: bytes, record_ms: int) -> Event:
         """Decode one event in the settled format, in another that takes it, or as text; never fails."""
         if raw[:1] == b"{" and (event := _try(self._json, raw, record_ms)) is not None:
-            if self._settled in self._objects:
-                self._undecoded.end()
-            elif self._settled is None:
-                self._refuse(self._undecoded, raw)
             return event
         if self._settled is not None and (event := _try(self._settled, raw, record_ms)) is not None:
-            self._undecoded.end()
             return event
-        claimed = _claim(self._formats, raw) or self._text
-        self._refuse(self._undecoded, raw)
-        return claimed.decode(raw, record_ms)
+        return (_claim(self._formats, raw) or self._text).decode(raw, record_ms)
 
     def _refuse(self, run: _Run, line: bytes) -> None:
         if run.add(line) and (found := sniff(run.lines)) != _TEXT:

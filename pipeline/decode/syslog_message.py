@@ -130,7 +130,7 @@ class SyslogDecoder:
         named = {"host": host, "service": program, "program": program, "msgid": message_id}
         fields.update((name, value) for name, value in named.items() if value != "-")
         if pid != "-":
-            fields["pid"] = int(pid) if pid.isdecimal() and len(pid) <= 10 else pid
+            fields["pid"] = int(pid) if pid.isascii() and pid.isdecimal() and len(pid) <= 10 else pid
         return timestamps.iso(moment, self._zone) if moment[4:5] == "-" else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from functools import lru_cache
 
 __all__ = [
     "DAY_MS",
@@ -60,9 +61,14 @@ def settle(found: int | None, record_ms: int) -> tuple[int, bool]:
 
 def rfc3339(ms: int) -> str:
     """Return `ms`, milliseconds since the epoch, as RFC 3339 in UTC."""
-    return (
-        f"{(_EPOCH + dt.timedelta(milliseconds=ms)).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
-    )
+    seconds, rest_ms = divmod(ms, 1000)
+    return f"{_second(seconds)}.{rest_ms:03}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    # Most events are of the same second as one before.
+    return (_EPOCH + dt.timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
 
 
 def epoch(value: float) -> int | None:

@@ -15,15 +15,22 @@ Sources: the schema of the event log's XML ("Event Schema", Microsoft), Winlogbe
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeline.decode import levels, timestamps, windows_logsources
 from pipeline.decode.dialects import adopt
+from pipeline.decode.windows_elements import (
+    ATTRIBUTES,
+    MARKUP,
+    add_all,
+    attributes,
+    data,
+    system_values,
+    user_data,
+)
 from pipeline.event import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from pipeline.event import LogSource
 
 __all__ = ["MARKS", "read"]
@@ -34,11 +41,8 @@ MARKS: frozenset[str] = frozenset({"Event", "EventID", "winlog"})
 _Object = dict[str, object]
 
 
-class _Parts(NamedTuple):
-    """A Windows event taken apart: System under Sigma's names, then the other objects, each with its name."""
-
-    system: _Object
-    blocks: list[tuple[str, _Object]]
+# A Windows event taken apart: System under Sigma's names, then the other objects, each with its name.
+_Parts = tuple[_Object, list[tuple[str, _Object]]]
 
 
 # System's names that win over the data's: by these a rule chooses its events. A channel in the data is meant
@@ -89,20 +93,10 @@ _EVIDENCE = frozenset(
 # Sysmon's names for what Security's event 4688 says (pySigma's Windows audit pipeline).
 _AUDITED = (("Image", "NewProcessName"), ("ParentImage", "ParentProcessName"), ("LogonId", "SubjectLogonId"))
 
-# winmeta.xml: what `Level` means; 0 is "always".
-_LEVELS = ("info", "critical", "error", "warning", "info", "debug")
-_LEVEL_OF: dict[object, str] = {
-    spelling: level for number, level in enumerate(_LEVELS) for spelling in (number, str(number))
-}
 _CANONICAL: frozenset[object] = frozenset(levels.LEVELS)
 
-# How converters of XML mark attributes and an element's text.
-_ATTRIBUTES = ("#attributes", "$")
-_TEXTS = ("#text", "_", "Value", "value")
-_MARKED_TEXTS = frozenset(_TEXTS)
-_NAMESPACES = frozenset({"xmlns"})
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-_MARKUP = frozenset("#@$")
+# What nearly every event says of its XML; no data.
+_SCHEMA = {"xmlns": "http://schemas.microsoft.com/win/2004/08/events/event"}
 
 
 def read(
@@ -186,7 +180,7 @@ def _add_canonical(fields: _Object) -> None:
         fields["host"] = computer
     if type(level := fields.get("level")) is not str or level not in _CANONICAL:
         written = fields.get("Level")
-        meant = _LEVEL_OF.get(written) if type(written) in (int, str) else None
+        meant = levels.of_windows_level(written)
         if meant is None:
             known = (levels.canonical(v) for v in (written, fields.get("Severity")) if type(v) is str)
             meant = next((found for found in known if found is not None), None)
@@ -221,17 +215,17 @@ def _of_xml(fields: _Object) -> _Parts | None:
     del fields["Event"]
     blocks: list[tuple[str, _Object]] = []
     for name, value in event.items():
-        if name == "System" or (name in _ATTRIBUTES and type(value) is dict and value.keys() <= _NAMESPACES):
+        if name == "System" or (name in ATTRIBUTES and value == _SCHEMA):
             continue
         if name == "EventData":
-            blocks.append((name, _data(name, value)))
+            blocks.append((name, data(name, value)))
         elif name == "UserData":
-            blocks.extend((name, block) for block in _user_data(value))
-        elif name[:1] in _MARKUP or name == "xmlns":
-            blocks.append(("Event", _add_all({}, _attributes("Event", {name: value}))))
+            blocks.extend((name, block) for block in user_data(value))
+        elif name[:1] in MARKUP or name == "xmlns":
+            blocks.append(("Event", add_all({}, attributes("Event", {name: value}))))
         else:
             blocks.append(("Event", {name: value}))
-    return _Parts(_system(system), blocks)
+    return system_values(system), blocks
 
 
 def _of_beats(fields: _Object) -> _Parts | None:
@@ -239,7 +233,7 @@ def _of_beats(fields: _Object) -> _Parts | None:
     if type(winlog) is not dict or ("event_id" not in winlog and "event_data" not in winlog):
         return None
     blocks = [
-        (name, _data(source, winlog.pop(source)))
+        (name, data(source, winlog.pop(source)))
         for source, name in (("event_data", "EventData"), ("user_data", "UserData"))
         if source in winlog
     ]
@@ -250,7 +244,7 @@ def _of_beats(fields: _Object) -> _Parts | None:
     system = {_BEATS[name]: winlog.pop(name) for name in list(winlog) if name in _BEATS}
     if not winlog:
         del fields["winlog"]
-    return _Parts(system, blocks)
+    return system, blocks
 
 
 def _of_flat(fields: _Object) -> _Parts | None:
@@ -269,125 +263,6 @@ def _of_flat(fields: _Object) -> _Parts | None:
             if (value := next(given, None)) is not None:
                 system[name] = value
     blocks = [
-        (str(name), _data(name, fields.pop(name))) for name in ("EventData", "UserData") if name in fields
+        (str(name), data(name, fields.pop(name))) for name in ("EventData", "UserData") if name in fields
     ]
-    return _Parts(system, blocks)
-
-
-# --- elements -----------------------------------------------------------------------------------------
-
-
-def _system(system: _Object) -> _Object:
-    """Return System's elements and their attributes by name; empty ones are left out."""
-    found: _Object = {}
-    for name, value in system.items():
-        if type(value) is dict:
-            if len(value) == 1 and type(marked := value.get("#attributes")) is dict:
-                # Nearly every element: a generator would cost twice as much.
-                for key, inner in marked.items():
-                    _add(found, f"{name}_{key}", inner)
-            else:
-                _add_all(found, _attributes(name, value))
-        elif value is not None:
-            _add(found, name, value)
-    if "Provider" in found and "Provider_Name" not in found:
-        found["Provider_Name"] = found.pop("Provider")
-    return found
-
-
-def _attributes(name: str, element: object) -> Iterator[tuple[str, object]]:
-    """Yield an element's text under its name, its attributes as `Name_Attribute`; namespaces are no data."""
-    if type(element) is not dict:
-        yield name, element
-        return
-    text = next((key for key in _TEXTS if key in element), None)
-    for key, value in element.items():
-        if key in _ATTRIBUTES and type(value) is dict:
-            yield from ((f"{name}_{k}", v) for k, v in value.items() if not _is_namespace(k, v))
-        elif key == text:
-            yield name, value
-        elif not _is_namespace(key.removeprefix("@"), value):
-            yield f"{name}_{key.removeprefix('@')}", value
-
-
-def _add(found: _Object, name: str, value: object) -> None:
-    """Add a value; of a name that stands twice both are kept."""
-    if name not in found:
-        found[name] = value
-    elif type(known := found[name]) is list:
-        known.append(value)
-    else:
-        found[name] = [known, value]
-
-
-def _add_all(found: _Object, more: Iterable[tuple[str, object]]) -> _Object:
-    for name, value in more:
-        if name in found:
-            _add(found, name, value)
-        else:
-            found[name] = value
-    return found
-
-
-def _is_namespace(name: str, value: object) -> bool:
-    return name[:5] == "xmlns" and type(value) is str
-
-
-def _user_data(value: object) -> list[_Object]:
-    """Return the names and values of UserData: the provider wraps its elements in one of its own."""
-    if type(value) is not dict:
-        return [_data("UserData", value)]
-    marks = {name: inner for name, inner in value.items() if name[:1] in _MARKUP or name == "xmlns"}
-    wrapped = {name: inner for name, inner in value.items() if name not in marks}
-    if not all(type(inner) is dict for inner in wrapped.values()):
-        return [_data("UserData", value)]
-    found = [_data(name, inner) for name, inner in wrapped.items()]
-    return [*found, _add_all({}, _attributes("UserData", marks))]
-
-
-def _data(element: str, block: object) -> _Object:
-    """Return the names and values of an element: EventData, or what UserData wraps."""
-    if type(block) is not dict:
-        return {} if block is None else {"Data": block}
-    # One look at all names and one at all values: most events have nothing odd.
-    if "Data" not in block and _SCALARS.issuperset(map(type, block.values())):
-        names = "".join(block)
-        if not (" " in names or "#" in names or "@" in names or "$" in names):
-            return block
-    for name, value in list(block.items()):
-        if name[:1] in _MARKUP:
-            del block[name]
-            for key, inner in _attributes(element, {name: value}):
-                _add(block, "Data" if key == element else key, inner)
-        elif name == "Data":
-            told = block.pop(name)
-            _name(block, told if type(told) is list else [told])
-        elif type(value) is dict and len(value) == 1 and value.keys() <= _MARKED_TEXTS:
-            (block[name],) = value.values()
-    _add_spaced(block)
-    return block
-
-
-def _add_spaced(block: _Object) -> None:
-    """Add what Windows shows with spaces as rules write it: `ThreatName`, `Feature_Name`."""
-    for name in [name for name in block if " " in name]:
-        first, *words = name.split(" ")
-        if first and all(word[:1].isupper() or word[:1].isdecimal() for word in words):
-            block.setdefault(f"{first}{''.join(words)}", block[name])
-            block.setdefault("_".join((first, *words)), block[name])
-
-
-def _name(block: _Object, entries: list[object]) -> None:
-    """Add the entries of Data by their names; those without one are Data's values."""
-    unnamed: list[object] = []
-    for entry in entries:
-        parts = _add_all({}, _attributes("", entry)) if type(entry) is dict else {"": entry}
-        name, value = parts.pop("_Name", None), parts.get("")
-        if type(name) is str and name:
-            _add(block, name, value)
-        elif type(value) is list:
-            unnamed.extend(value)
-        else:
-            unnamed.append(value if len(parts) == 1 and "" in parts else entry)
-    if unnamed:
-        _add(block, "Data", unnamed if len(unnamed) > 1 else unnamed[0])
+    return system, blocks

@@ -1,7 +1,8 @@
 """The detect stage: a batch of raw records in, detections and progress out.
 
 Stateless but for each partition's decoder (which learns its format) and clock: whatever is detected twice
-is the same detection, and the correlate stage recognises it. Bytes that no rule could want are never parsed.
+is the same detection, and the correlate stage recognises it. Bytes that no rule could want are never parsed,
+but for the few that a format is learned from.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 
     from pipeline.detect.engine import Engine
     from pipeline.detect.prefilter import DatabaseStore
-    from pipeline.event import Batch, Event, Partition
+    from pipeline.event import Batch, Event, LogSource, Partition
     from pipeline.sigma.ruleset import RuleSet, Target
 
 __all__ = ["Counts", "Detect", "Source"]
 
 _DAY_MS = 86_400_000
+_SERVICE = frozenset({"service"})
 # How far the clock of a host that logs may be ahead of ours.
 _SKEW_MS = 60_000
 
@@ -101,8 +103,13 @@ class Detect:
         """Return other rules, compiled for all that is read now; that may take seconds, in any thread."""
         return self._engines.like(rules)
 
+    def missing(self, engines: Engines) -> frozenset[frozenset[LogSource]]:
+        """Return what prepared rules lack: the log sources of partitions that were opened meanwhile."""
+        read = {frozenset(reader.source.logsources) for reader in self._readers.values()}
+        return frozenset(read.difference(engines.compiled))
+
     def replace(self, engines: Engines) -> None:
-        """Let prepared rules take over from the next batch on."""
+        """Let prepared rules take over from the next batch on; what is `missing` from them stops it then."""
         self._engines = engines
 
     def open(self, partition: Partition, source: Source, offset: int, now_ms: int) -> Progress:
@@ -164,6 +171,7 @@ class Detect:
             present = values  # type: ignore[assignment]  # none of them is None, as just seen
         counts.events += len(present)
         counts.bytes += sum(map(len, present))
+        reader.look(present)
         found = Findings(batch.partition)
         latest_ms = self._examine(reader, found, offsets, times, present, now_ms)
         reader.offset = batch.offsets[-1] + 1
@@ -255,7 +263,8 @@ class Detect:
         if not event.timed:
             self.counts.untimed += 1
         if (service := reader.source.service) and not event.fields.get("service"):
-            event = msgspec.structs.replace(event, fields={**event.fields, "service": service})
+            fields = {**event.fields, "service": service}
+            event = msgspec.structs.replace(event, fields=fields, declared=_SERVICE)
         return event
 
     def _found(self, found: Findings, rule: str, subject: Subject, offset: int) -> None:

@@ -6,19 +6,20 @@ ones and put in their place between two batches.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from pipeline.detect.prefilter import Prefilter
-from pipeline.python_rule import PythonRule
+from pipeline.event import LogSource
+from pipeline.python_rule import PythonRule, described
 from pipeline.sigma.matcher.match import Matcher, compile_rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pipeline.detect.prefilter import DatabaseStore
-    from pipeline.event import LogSource
     from pipeline.python_rule import Predicate
     from pipeline.sigma.form import Rule
     from pipeline.sigma.matcher.subject import Subject
@@ -28,7 +29,6 @@ __all__ = ["Engine", "Engines", "PythonCalls"]
 
 # Sets of log sources that events have said, before what is known of them is forgotten: events are hostile.
 _MAX_DECLARED = 1000
-_MAX_ERROR_CHARS = 500
 
 
 class PythonCalls(msgspec.Struct):
@@ -77,26 +77,27 @@ class Engine:
             guard: makes a matcher of a rule in Python.
         """
         self._products = {d.product.lower() for d in declared if d.product and not (d.service or d.category)}
+        fitting = _fitting(declared)
+        # What an event of such a product may be found to be of.
+        open_to = {"", *self._products} if self._products else set()
         chosen = [
             r
             for r in rules
-            if not declared
-            or _applies(r.logsource, declared)
-            or r.logsource.product.lower() in self._products
+            if not declared or (kind := _folded(r.logsource)) in fitting or kind.product in open_to
         ]
         self.prefilter = Prefilter(chosen, databases)
         self.matchers: dict[str, Matcher] = {
             r.about.id: guard(r) if isinstance(r, PythonRule) else compile_rule(r) for r in chosen
         }
         self.always = self.prefilter.always
-        self._logsources = {r.about.id: r.logsource for r in chosen}
-        self._by_source = (
-            frozenset(r.about.id for r in chosen if _applies(r.logsource, declared)) if declared else None
-        )
+        by_kind: dict[LogSource, list[str]] = {}
+        for r in chosen:
+            by_kind.setdefault(_folded(r.logsource), []).append(r.about.id)
+        self._by_kind = {kind: frozenset(ids) for kind, ids in by_kind.items()}
+        self._declared = fitting & self._by_kind.keys() if declared else None
+        # What was found for the kinds of rules that apply, and for each set of log sources that events said.
+        self._of_kinds: dict[frozenset[LogSource], frozenset[str] | None] = {}
         self._wanted: dict[tuple[LogSource, ...], frozenset[str] | None] = {}
-
-    def _possible(self, wanted: LogSource, declared: frozenset[LogSource]) -> bool:
-        return _applies(wanted, declared) or wanted.product.lower() in self._products
 
     def wanted(self, said: tuple[LogSource, ...]) -> frozenset[str] | None:
         """Return the ids of the rules that apply to an event, or None for all of the engine.
@@ -115,15 +116,21 @@ class Engine:
         return found
 
     def _find_wanted(self, said: tuple[LogSource, ...]) -> frozenset[str] | None:
-        if self._by_source is None:
-            trusted = said
+        """Find it without a pass over the rules: whoever writes events may say another one in each."""
+        if self._declared is None:
+            if not said:
+                return None
+            kinds = _fitting(said) & self._by_kind.keys()
         else:
-            trusted = tuple(s for s in said if s.product.lower() in self._products)
-        agreeing = frozenset(r for r, wanted in self._logsources.items() if _applies(wanted, trusted))
-        ids = agreeing if self._by_source is None else agreeing | self._by_source
-        if self._by_source is None and not said:
-            return None
-        return None if len(ids) == len(self._logsources) else ids
+            trusted = [s for s in said if s.product.lower() in self._products]
+            kinds = self._declared | (_fitting(trusted) & self._by_kind.keys())
+        key = frozenset(kinds)
+        if key not in self._of_kinds:
+            if len(self._of_kinds) >= _MAX_DECLARED:
+                self._of_kinds.clear()
+            ids = frozenset[str]().union(*(self._by_kind[kind] for kind in key))
+            self._of_kinds[key] = None if len(ids) == len(self.matchers) else ids
+        return self._of_kinds[key]
 
 
 class Engines:
@@ -171,14 +178,18 @@ class Engines:
             engine = self._made[key] = Engine(used, key, self._databases, self._guarded)
         return engine
 
+    def compile(self, declared: Iterable[frozenset[LogSource]]) -> None:
+        """Compile for sets of log sources; for another thread, as long as nothing runs with these engines."""
+        for sources in declared:
+            self.of(sources)
+
     def like(self, rules: RuleSet) -> Engines:
         """Return engines of other rules, compiled for the same log sources as these.
 
         That may take seconds and touches nothing of what runs: it is meant for another thread.
         """
         others = Engines(rules, calls=self._calls, timer_ns=self._timer_ns, databases=self._databases)
-        for declared in self.compiled:
-            others.of(declared)
+        others.compile(self.compiled)
         return others
 
     def _guarded(self, rule: PythonRule) -> Matcher:
@@ -189,9 +200,9 @@ class Engines:
             began_ns = timer_ns()
             try:
                 return _asked(function, subject)
-            except Exception as error:  # noqa: BLE001 — whatever a rule does, the others go on
+            except (Exception, SystemExit) as error:  # noqa: BLE001 — whatever a rule does, the others go on
                 calls.failures[name] = calls.failures.get(name, 0) + 1
-                calls.errors[name] = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
+                calls.errors[name] = described(error)
                 return False
             finally:
                 calls.calls[name] = calls.calls.get(name, 0) + 1
@@ -204,16 +215,14 @@ def _asked(function: Predicate, subject: Subject) -> bool:
     return bool(function(subject.event))
 
 
-def _applies(rule: LogSource, sources: Iterable[LogSource]) -> bool:
-    """Say whether each part that a rule's log source sets is so in one of `sources`."""
-    return any(
-        all(
-            not wanted or wanted.lower() == has.lower()
-            for wanted, has in (
-                (rule.product, source.product),
-                (rule.service, source.service),
-                (rule.category, source.category),
-            )
-        )
-        for source in sources
+def _folded(source: LogSource) -> LogSource:
+    return LogSource(source.product.lower(), source.service.lower(), source.category.lower())
+
+
+def _fitting(sources: Iterable[LogSource]) -> frozenset[LogSource]:
+    """Return the log sources, in lower case, that a rule which applies may have: parts of one, or unset."""
+    return frozenset(
+        LogSource(*parts)
+        for source in map(_folded, sources)
+        for parts in product(*({"", part} for part in (source.product, source.service, source.category)))
     )

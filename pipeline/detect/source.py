@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.decode import choose
+from pipeline.decode import Auto, choose
 from pipeline.event import LogSource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.decode import Decoder
 
 __all__ = ["Reader", "Source"]
@@ -46,6 +48,8 @@ class Reader:
     """What is known of one partition."""
 
     __slots__ = (
+        "_learning",
+        "_passing",
         "caught_up",
         "decoder",
         "heard_ms",
@@ -59,6 +63,8 @@ class Reader:
     def __init__(self, source: Source, now_ms: int) -> None:
         self.source = source
         self.decoder: Decoder = choose(source.format, source.zone)
+        self._learning = self.decoder if isinstance(self.decoder, Auto) else None
+        self._passing = 0
         self.offset = 0
         self.highest_ms = 0
         self.heard_ms = now_ms
@@ -66,6 +72,19 @@ class Reader:
         # While no event has had a time of its own: how many had none, and when the last was read.
         self.untimed = 0
         self.untimed_ms = 0
+
+    def look(self, values: Sequence[bytes]) -> None:
+        """Let the decoder learn the format from a batch that is about to be examined.
+
+        Which records it is shown depends on their places alone, never on what is decoded: otherwise one rule
+        more would change what the others find.
+        """
+        if self._learning is None:
+            return
+        at = self._passing
+        while at < len(values):
+            at += 1 + self._learning.learn(values[at])
+        self._passing = at - len(values)
 
     def known_ms(self, *, settled: bool) -> int:
         """Return the highest time; where events have none, and enough were seen, when they were read."""

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pipeline.sigma.matcher.subject import text_of
+from tests.differential.values import flipped, looking_alike
 
 if TYPE_CHECKING:
     from random import Random
@@ -62,13 +63,14 @@ def _character(char: str, random: Random) -> str:
 
 def _number(value: float, random: Random) -> str:
     if isinstance(value, int):
-        if abs(value) >= 1 << 53:
-            return str(value)
-        ways = [f"{value}.0", f"{value}e0", f"{value}0E-1", f"{value}.000", str(value)]
+        # Beyond 53 bits these are another number, which hides as well.
+        tail = f"{'0' * 21}1"
+        ways = [f"{value}.0", f"{value}e0", f"{value}0E-1", f"{value}.000", f"{value}.{tail}", str(value)]
         if value > 0:
             ways.append(f"{value - 1}.{'9' * 22}")
         return random.choice(ways)
-    return random.choice([repr(value), f"{value:.25f}", f"{value:e}", f"{value:.30e}"])
+    plain = f"{value:.25f}"
+    return random.choice([repr(value), plain, f"{plain}0", f"{value:e}", f"{value:.30e}"])
 
 
 # --- shapes of objects ------------------------------------------------------------------------------------
@@ -237,8 +239,6 @@ def written(event: Wanted, random: Random) -> bytes:
 
 def mutated(raw: bytes, random: Random) -> bytes:
     """Change an event here and there, and write it anew."""
-    from tests.differential.values import flipped, looking_alike  # noqa: PLC0415 — values needs nothing of this
-
     try:
         fields = json.loads(raw)
     except ValueError:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from functools import cache
 
-__all__ = ["NAME_WORTH", "name_worth", "worth"]
+__all__ = ["name_worth", "worth"]
 
-NAME_WORTH = 3.5
-"""A field's name, which other kinds of events don't hold: better than three letters, worse than four."""
-
+# A field's name, which other kinds of events don't hold: better than three letters, worse than four.
+_NAME_WORTH = 3.5
 _COMMON_WORTH = 1.0
 _FREQUENT_WORTH = 4.0
 # Longer texts are no rarer in practice; of them the smallest number is the cheapest.
@@ -80,4 +79,4 @@ def worth(text: str) -> float:
 
 def name_worth(name: str) -> float:
     """Return how good the last part of a field's name is as a witness."""
-    return _COMMON_WORTH if name.lower() in _NAMES else NAME_WORTH
+    return _COMMON_WORTH if name.lower() in _NAMES else _NAME_WORTH

@@ -110,14 +110,16 @@ class Subject:
         if not event.structured:
             # The text of a JSON event holds its keys, which keywords must not find.
             yield event.text
-        made_up = _MADE_UP if event.structured else _MADE_UP_OF_TEXT
+        made_up = (_MADE_UP if event.structured else _MADE_UP_OF_TEXT) | event.declared
         yield from leaves([value for name, value in event.fields.items() if name not in made_up])
 
 
 def _lookup(fields: Mapping[str, object], name: str) -> list[object]:
     if name in fields:
         return _spread(fields[name])
-    if "." not in name:
+    # Most names are of other kinds of events: no key that the name begins with, nothing to look into.
+    end = name.find(".")
+    if end < 0 or (name[:end] not in fields and name.find(".", end + 1) < 0):
         return []
     return _nested(fields, name)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from functools import cache
+from itertools import product
 
 from pipeline.decode.levels import numeric_spellings, spellings
 from pipeline.sigma.matcher.subject import text_of
@@ -48,9 +49,23 @@ _LONGEST_NAME = 128
 # What `str.lower`, or a regular expression that ignores case, makes of them.
 _FOLDING = {"212a": b"k", "0130": b"i\xcc\x87", "017f": b"s"}
 _RAW_FOLDING = {b"\xe2\x84\xaa": b"k", b"\xc4\xb0": b"i\xcc\x87", b"\xc5\xbf": b"s"}
-_RAW_FOLDED = re.compile(b"|".join(_RAW_FOLDING))
-# Escapes are read from left to right, so that a doubled backslash begins none.
-_ESCAPE = re.compile(rb"\\(?:u(00[2-7][0-9a-f]|212a|0130|017f)|.)", re.IGNORECASE | re.DOTALL)
+_CODE = rb"u(?:00[2-7][0-9A-Fa-f]|212[Aa]|0130|017[Ff])"
+# A record is cut where an escape shows something. Escapes are read from left to right, so that a doubled
+# backslash begins none; what shows nothing is one piece, however many escapes are in it.
+_PIECES = re.compile(rb"\\" + _CODE + rb"|(?:[^\\]++|(?:\\\\)++|\\(?!" + _CODE + rb")(?:.|\Z))++", re.DOTALL)
+
+
+def _shown() -> dict[bytes, bytes]:
+    """Return what each escape shows, by how it may be written."""
+    found = dict(_FOLDING)
+    for number in range(0x20, 0x80):
+        char = bytes([number])
+        found[f"{number:04x}"] = b"\\" + char if char in b'"\\' else char
+    return {
+        rf"\u{''.join(written)}".encode(): shown
+        for code, shown in found.items()
+        for written in product(*({digit, digit.upper()} for digit in code))
+    }
 
 
 def unhidden(raw: bytes) -> tuple[bytes, ...]:
@@ -58,19 +73,13 @@ def unhidden(raw: bytes) -> tuple[bytes, ...]:
 
     The first is as a text format is read, in which a backslash is one; the second as JSON is.
     """
-    folded = _RAW_FOLDED.sub(lambda match: _RAW_FOLDING[match.group()], raw)
-    return folded, _ESCAPE.sub(_unescaped, folded)
+    for hiding, shown in _RAW_FOLDING.items():
+        raw = raw.replace(hiding, shown)
+    # One look-up a piece and no call: what is hostile is full of escapes.
+    return raw, b"".join([_SHOWN.get(piece, piece) for piece in _PIECES.findall(raw)])
 
 
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    if match[1] is None:
-        return match.group()
-    code = match[1].decode("ascii").lower()
-    if code in _FOLDING:
-        return _FOLDING[code]
-    char = bytes([int(code, 16)])
-    return b"\\" + char if char in b'"\\' else char
-
+_SHOWN = _shown()
 
 # --- texts ----------------------------------------------------------------------------------------------
 
@@ -83,13 +92,16 @@ _REWRITTEN = frozenset(
         _EXPONENT,
         _JSON_NUMBER + r"0\.0000",
         _JSON_NUMBER + r"[0-9]{20}",
+        # Integers have 64 bits: of the negative ones some that don't fit have 19 digits.
+        r"[:,\[][ \t\r\n]*-[0-9]{19}",
         _JSON_NUMBER
         + "(?:"
         + "|".join(rf"[0-9]{{{n}}}\.[0-9]{{{16 - n}}}" for n in range(1, 16))
         + r"|[0-9]{16,}\.)",
     }
 )
-_WITHIN_NUMBER = re.compile(r"-?[0-9]*(?:\.[0-9]*)?(?:e[+-]?[0-9]*)?", re.ASCII)
+# A sign may be that of the exponent.
+_WITHIN_NUMBER = re.compile(r"[+-]?[0-9]*(?:\.[0-9]*)?(?:e[+-]?[0-9]*)?", re.ASCII)
 # Hyphen, slash, en dash, em dash, horizontal bar.
 _DASHES = r"(?:-|\\?/|\xe2\x80[\x93-\x95]|\\u201[345])"
 
@@ -188,12 +200,17 @@ def name_patterns(field: str, *, flag: bool, aliases: tuple[str, ...] = ()) -> f
 
 
 def _quoted(name: str) -> set[str]:
-    first, *rest = _RUNS.findall(name)
-    patterns = {f'[".]{_escaped(first)}{"".join(map(_spaced, rest))}"'}
-    elements = [_written(name[: at.start()]) for at in re.finditer("_", name) if at.start()]
+    patterns = {f'[".]{_unspaced(name)}"'}
+    elements = [_unspaced(name[: at.start()]) for at in re.finditer("_", name) if at.start()]
     if elements:
         patterns.add(rf'[".](?:{"|".join(elements)})"[ \t\r\n]*:[ \t\r\n]*\{{')
     return patterns
+
+
+def _unspaced(name: str) -> str:
+    """Return a pattern for a name that may have been written with spaces."""
+    first, *rest = _RUNS.findall(name)
+    return _escaped(first) + "".join(map(_spaced, rest))
 
 
 def _spaced(run: str) -> str:
@@ -231,16 +248,5 @@ def level_patterns(level: str) -> frozenset[str]:
             rf"(?-i:[^A-Ya-z_](?:{words.upper()})[^0-9A-Za-z_])",
             rf"[^a-y_](?:{words})(?: {{0,16}}[-|] |:)",
             *numeric_spellings(level),
-            *_windows_level(level),
         }
     )
-
-
-# winmeta.xml, as `decode.windows_event` has it: 0 is "always".
-_WINDOWS_LEVELS = ("info", "critical", "error", "warning", "info", "debug")
-
-
-def _windows_level(level: str) -> list[str]:
-    numbers = "".join(str(n) for n, known in enumerate(_WINDOWS_LEVELS) if known == level)
-    # An element with attributes is an object: its number is not looked for.
-    return [rf'"level"[ \t\r\n]*:[ \t\r\n]*(?:["-]*[{numbers}][" \t\r\n,}}]|\{{)'] if numbers else []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from pipeline.decode.fields import DERIVED
+from pipeline.decode.fields import CANONICAL, DERIVED
 from pipeline.decode.levels import LEVELS
 from pipeline.sigma.form import (
     And,
@@ -59,10 +59,6 @@ _SHORTEST = 2
 # Beyond this the alternatives of such characters cost more than they tell.
 _ENOUGH_MIXED = 8.0
 
-_CANONICAL = (
-    *("environment", "event", "exception", "host", "level", "logger", "pid", "service", "span_id"),
-    *("timestamp", "trace_id"),
-)
 _ACCESS = (
     *("bytes", "c-ip", "cs-host", "cs-method", "cs-referer", "cs-uri-query", "cs-uri-stem", "cs-user-agent"),
     *("cs-username", "cs-version", "method", "protocol", "referer", "sc-bytes", "sc-status", "src_ip"),
@@ -72,7 +68,7 @@ _TEXT = (
     *("auth_method", "error_code", "file", "function", "line", "msgid", "outcome", "program", "repeated"),
     *("request_id", "src_address", "src_host", "src_ip", "src_port", "tid", "user"),
 )
-MADE: frozenset[str] = frozenset({*_CANONICAL, *_ACCESS, *_TEXT, "Data"})
+MADE: frozenset[str] = frozenset({*CANONICAL, *_ACCESS, *_TEXT, "Data"})
 """Names that decoders give to what they find by its place or under any other name.
 
 Every other name of a decoded event, or one of `_ALIASES` for it, stands in the raw bytes.
@@ -104,7 +100,10 @@ class Needled(Protocol):
 
     @property
     def needles(self) -> tuple[str, ...]:
-        """Texts of which one stands, in whatever case, in every event that matches; or none are known."""
+        """Texts of which one stands, in whatever case, in the bytes of every event that matches; or none.
+
+        As written: not as a decoder makes a value of `decode.fields.DERIVED` up.
+        """
         ...
 
 

@@ -22,6 +22,7 @@ __all__ = ["Verdict", "judge", "report", "run"]
 
 _LONGEST_LINE = 64 * 1024 * 1024
 _SHOWN_CHARS = 300
+_TWO_ANSWERS = "more than one line came for a request: there is no telling which answers it"
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,10 @@ class _Engine:
         self, request: Mapping[str, object]
     ) -> dict[str, Any] | str:  # Any: a foreign engine's JSON
         """Return the object that the engine answers, or what went wrong instead."""
+        if await self._wrote_more():
+            # It came too late for the line before; taken for an answer it would shift all others.
+            await self._stop()
+            return _TWO_ANSWERS
         try:
             async with asyncio.timeout(self._timeout_s):
                 line = await self._exchange(json.dumps(request).encode() + b"\n")
@@ -160,6 +165,9 @@ class _Engine:
             # What else it wrote would be taken for the answer to the next line.
             await self._stop()
             return f"no JSON object: {line[:_SHOWN_CHARS]!r}"
+        if await self._wrote_more():
+            await self._stop()
+            return _TWO_ANSWERS
         return answer
 
     async def _exchange(self, line: bytes) -> bytes:
@@ -180,6 +188,19 @@ class _Engine:
             process.stdin.write(line)
             await process.stdin.drain()
         return await process.stdout.readline()
+
+    async def _wrote_more(self) -> bool:
+        """Say whether something is left to read that nobody asked for."""
+        if self._process is None or self._process.stdout is None:
+            return False
+        for _ in range(2):
+            # What is in the pipe is taken out of it in one turn of the loop, and is here in the next.
+            await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(0):
+                return bool(await self._process.stdout.read(1))
+        except TimeoutError:
+            return False
 
     async def _ended(self) -> str:
         """Return how the engine ended, with the last line that it wrote to standard error."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import shlex
 import sys
+import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, cast
 
@@ -15,7 +17,7 @@ import yaml
 from pipeline.sigma.reader.read import MODIFIERS
 from tests.conformance.sigma import __main__ as command_line
 from tests.conformance.sigma import engine, rsigma
-from tests.conformance.sigma.runner import Verdict, judge, report, run
+from tests.conformance.sigma.runner import Verdict, _Engine, judge, report, run
 from tests.conformance.sigma.suite import SECTIONS, SuiteError, files, load
 
 if TYPE_CHECKING:
@@ -236,6 +238,40 @@ async def test_an_engine_that_is_not_there_fails_all() -> None:
 async def test_an_answer_in_another_form_fails_the_group(answer: str, failure: str) -> None:
     verdicts = await ask(two_groups(), f"for line in sys.stdin: print({answer!r}, flush=True)")
     assert all(v.failure.startswith(failure) for v in verdicts)
+
+
+async def test_an_engine_that_answers_twice_fails_that_group_and_shifts_no_other() -> None:
+    groups = two_groups()
+    twice = """
+for line in sys.stdin:
+    request = json.loads(line)
+    told = json.dumps({"matches": [[] for event in request["events"]]}) + "\\n"
+    os.write(1, (told * (2 if request["events"] == %r else 1)).encode())
+"""
+    verdicts = await ask(groups, twice % groups[0].request()["events"])
+    first, second = ([v.failure for v in verdicts if v.group is g] for g in groups)
+    assert all(failure.startswith("more than one line") for failure in first)
+    assert [bool(f) for f in second] == [bool(case.expected) for case in groups[1].cases]
+
+
+async def test_a_second_answer_that_comes_late_is_not_taken_for_the_next() -> None:
+    groups = two_groups()
+    late = """
+import threading
+for line in sys.stdin:
+    told = json.dumps({"matches": [[] for event in json.loads(line)["events"]]}) + "\\n"
+    os.write(1, told.encode())
+    threading.Timer(0.05, os.write, (1, told.encode())).start()
+"""
+    async with _Engine(command(late), 5.0) as engine:
+        assert isinstance(await engine.ask(groups[0].request()), dict)
+        assert engine._process is not None
+        assert engine._process.stdout is not None
+        async with asyncio.timeout(5):
+            while not engine._process.stdout._buffer:  # type: ignore[attr-defined]  # its stubs lack it
+                await asyncio.to_thread(threading.Event().wait, 0.001)
+        assert str(await engine.ask(groups[1].request())).startswith("more than one line")
+        assert isinstance(await engine.ask(groups[1].request()), dict)
 
 
 @pytest.mark.parametrize("found", ["5", "[5]", "null"])

@@ -18,11 +18,11 @@ from pipeline.correlate.correlate import Correlate
 from pipeline.detect.detect import Detect, Source
 from pipeline.detect.engine import Engines, PythonCalls
 from pipeline.detection import Detection
-from pipeline.event import Batch, Partition
+from pipeline.event import Batch, LogSource, Partition
 from tests.unit.consumers.rules.rule_files import detection, write
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
 _P = Partition("p")
@@ -276,16 +276,77 @@ async def test_what_else_rules_are_made_of_is_watched_too(tmp_path: Path) -> Non
     assert job.found("anybody") == {"two"}
 
 
-async def test_nothing_changes_within_a_batch(job: Job) -> None:
+@pytest.mark.parametrize("stage", ["detecting", "correlating"])
+async def test_nothing_changes_within_a_batch(job: Job, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = asyncio.Event()
+    gate = getattr(job.live, stage)
+    between = gate.between
+
+    def told() -> contextlib.AbstractAsyncContextManager[None]:
+        waiting.set()
+        return between()  # type: ignore[no-any-return]  # a gate's
+
+    monkeypatch.setattr(gate, "between", told)
     write(job.folder, one=detection("one", "{event: bang}"))
-    async with job.live.detecting.batch():
+    async with gate.batch():
         reloading = asyncio.create_task(job.live.reload())
-        # The windows have the new rules; the events of this batch still see the old ones.
-        await until(lambda: "bang" in str(job.live.rules.rules["one"].condition))
+        await waiting.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
         assert not reloading.done()
-        assert "boom" in str(job.detect.rules.rules["one"].condition)
+        for rules in (job.live.rules, job.detect.rules):
+            assert "boom" in str(rules.rules["one"].condition)
     assert await reloading
-    assert "bang" in str(job.detect.rules.rules["one"].condition)
+    for rules in (job.live.rules, job.detect.rules):
+        assert "bang" in str(rules.rules["one"].condition)
+
+
+def opening(job: Job, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Open a partition of another log source at the first three compilations; tell who compiled."""
+    threads: list[str] = []
+    compiled = Engines.compile
+
+    def late(self: Engines, declared: Iterable[frozenset[LogSource]]) -> None:
+        compiled(self, declared)
+        threads.append(threading.current_thread().name)
+        number = len(threads)
+        if number < 4:
+            job.detect.open(Partition("new", number), Source("json", (LogSource(f"p{number}"),)), 0, 1)
+
+    monkeypatch.setattr(Engines, "compile", late)
+    return threads
+
+
+async def test_what_is_opened_while_rules_are_prepared_is_compiled_outside_the_loop(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = opening(job, monkeypatch)
+    write(job.folder, one=detection("one", "{event: bang}"))
+    assert await job.live.reload()
+    assert len(threads) == 4
+    assert threading.current_thread().name not in threads
+    assert {frozenset({LogSource(f"p{number}")}) for number in (1, 2, 3)} < {*job.detect._engines.compiled}
+    assert job.found("bang") == {"one"}
+
+
+async def test_rules_that_cannot_be_completed_are_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    opening(job, monkeypatch)
+
+    def fails(*_: object) -> None:
+        raise ValueError("no memory")
+
+    compile_ = Engines.compile
+    monkeypatch.setattr(
+        Engines,
+        "compile",
+        lambda self, given: fails() if set(given) - {*self.compiled} else compile_(self, given),
+    )
+    write(job.folder, one=detection("one", "{event: bang}"))
+    with capture_logs() as logs:
+        assert not await job.live.reload()
+    assert "ValueError: no memory" in str(logs)
+    assert job.found("boom") == {"one"}
+    assert "boom" in str(job.live.rules.rules["one"].condition)
 
 
 # --- the gate -----------------------------------------------------------------------------------------

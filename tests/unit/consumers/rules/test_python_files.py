@@ -59,6 +59,8 @@ def test_dataclasses_and_type_hints_work_in_a_file(file: Path) -> None:
         ("x = 1\n", 0, "there is no rule here"),
         (_IMPORT + "\n1 / 0\n" + _rule("one"), 3, "ZeroDivisionError: division by zero"),
         (_IMPORT + "def f():\n    raise KeyError('k')\n\nf()\n", 3, "KeyError: 'k'"),
+        ("class Odd(Exception):\n def __str__(self): return 1\nraise Odd\n", 3, "Odd"),
+        (" x = 1\n", 1, "IndentationError: unexpected indent"),
         ("x = [\n", 1, r"SyntaxError: '\[' was never closed"),
         ("import json\njson.loads('{')\n", 2, "JSONDecodeError"),
         ("import no_such_module_at_all\n", 1, "No module named 'no_such_module_at_all'"),

@@ -516,3 +516,33 @@ def test_a_rule_replaced_before_its_group_was_stored_leaves_no_trace() -> None:
     correlate.replace(rules_of(version="2"))
     assert correlate.process([until(5)], 2) == []
     assert set(kept_by(correlate)) == {"\0progress"}
+
+
+def test_groups_of_a_replaced_rule_take_no_room_from_those_of_the_new_one() -> None:
+    correlate = shard(RULES, Limits(groups=1))
+    tell(correlate, 1, *seen(0))
+    changed = rules_of(version="2")
+    correlate.replace(changed)
+    (alert,) = tell(correlate, 2, *seen(1, 2, 3, start=1, group="v"), rules=changed)
+    assert (alert.labels["user"], alert.count) == ("v", 3)
+    assert (correlate.groups, correlate.counts.evicted) == (1, 0)
+
+
+def test_a_replaced_rule_leaves_no_deadline_behind() -> None:
+    correlate = shard(RULES)
+    tell(correlate, 1, *seen(0, 1, 2))
+    assert len(correlate._scheduled) == 1
+    correlate.replace(rules_of(version="2"))
+    assert correlate._scheduled == {}
+
+
+def test_a_group_that_goes_on_is_told_as_the_new_rules_say() -> None:
+    correlate = shard(RULES)
+    assert tell(correlate, 1, *seen(0, 1)) == []
+    renamed = rules_of()
+    target = renamed.targets["many"]
+    about = msgspec.structs.replace(target.about, title="Renamed", level="low")
+    renamed.targets["many"] = msgspec.structs.replace(target, about=about)
+    correlate.replace(renamed)
+    (alert,) = tell(correlate, 2, *seen(2, start=2))
+    assert (alert.labels["alertname"], alert.labels["severity"], alert.count) == ("Renamed", "low", 3)

@@ -36,6 +36,13 @@ EVENTS: list[tuple[str, str]] = [
     *(("apache_error", f"[Tue Nov 24 04:47:44 2026] [core:trace{n}] m") for n in range(1, 9)),
     *(("logfmt", f"level={s} msg=x") for s in SPELLINGS),
     *(("logfmt", f'lvl="{s.upper()}" msg=x') for s in SPELLINGS),
+    *(
+        ("windows", f'{{"Event":{{"System":{{"EventID":1,"Level"{gap}:{gap}{level}{gap}}}}}}}')
+        for level in (*range(6), *(f'"{n}"' for n in range(6)), '{"#text":"2"}', "-0")
+        for gap in ("", " ", "\n")
+    ),
+    *(("windows", f'{{"winlog":{{"event_id":1}},"Level":{n}}}') for n in range(6)),
+    *(("windows", f'{{"winlog":{{"event_id":1,"level":"{n}"}}}}') for n in range(6)),
     *(("syslog", line) for line in PRIORITIES),
     *(("syslog", f"<{pri}>1 - - - - - - m") for pri in range(192)),
 ]

@@ -34,8 +34,17 @@ MORE: list[tuple[str, bytes]] = [
 def settled(line: bytes) -> Auto:
     auto = Auto()
     for _ in range(4):
-        auto.decode(line, RECORD_MS)
+        auto.learn(line)
     return auto
+
+
+def shown(auto: Auto, records: list[bytes]) -> int:
+    """Show records as `Auto` wants to see them, and return how many that were."""
+    at = count = 0
+    while at < len(records):
+        at += 1 + auto.learn(records[at])
+        count += 1
+    return count
 
 
 def test_there_is_a_sample_of_every_format() -> None:
@@ -72,22 +81,24 @@ def test_auto_settles_and_one_odd_line_changes_nothing(name: str) -> None:
     auto = Auto()
     for _ in range(4):
         assert auto.starts(SAMPLES[name])
+        auto.learn(SAMPLES[name])
         assert auto.decode(SAMPLES[name], RECORD_MS).fields["event"]
     assert auto.settled == name
     for odd in (*SAMPLES.values(), b"\xff\x00", b"{", b"", b'{"a":\n'):
         auto.starts(odd)
+        auto.learn(odd)
         auto.decode(odd, RECORD_MS)
         assert auto.settled == name
         auto.starts(SAMPLES[name])
-        auto.decode(SAMPLES[name], RECORD_MS)
+        auto.learn(SAMPLES[name])
 
 
 def test_auto_follows_a_source_that_changed() -> None:
-    for path in ("decode", "starts"):
+    for path in ("learn", "starts"):
         auto = Auto()
         for line in [SAMPLES["syslog"]] * 20 + [SAMPLES["basic"]] * 20:
-            if path == "decode":
-                auto.decode(line, RECORD_MS)
+            if path == "learn":
+                auto.learn(line)
             else:
                 assert auto.starts(line)
         assert auto.settled == "basic"
@@ -95,23 +106,42 @@ def test_auto_follows_a_source_that_changed() -> None:
 
 def test_auto_finds_a_format_behind_a_long_banner() -> None:
     auto = Auto()
-    for line in [b"welcome"] * 40 + [SAMPLES["basic"]] * 40:
-        auto.decode(line, RECORD_MS)
+    shown(auto, [b"welcome"] * 40 + [SAMPLES["basic"]] * 40)
     assert auto.settled == "basic"
+
+
+def test_decoding_teaches_nothing() -> None:
+    auto = settled(SAMPLES["syslog"])
+    for _ in range(100):
+        auto.decode(SAMPLES["basic"], RECORD_MS)
+    assert auto.settled == "syslog"
+    auto = Auto()
+    for _ in range(100):
+        auto.decode(SAMPLES["basic"], RECORD_MS)
+    assert auto.settled == "text"
+
+
+@pytest.mark.parametrize("name", [n for n in SAMPLES if n != "text"])
+def test_a_settled_source_is_looked_at_now_and_then(name: str) -> None:
+    auto = Auto()
+    assert shown(auto, [SAMPLES[name]] * 10_000) < 50
+    # What it turns into is found within a few hundred records.
+    other = SAMPLES["access" if name != "access" else "syslog"]
+    assert shown(auto, [other] * 600) < 20
+    assert auto.settled == ("access" if name != "access" else "syslog")
 
 
 def test_auto_looks_at_a_text_source_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
+    auto = Auto()
 
     def look(lines: list[bytes]) -> str:
         looks.append(len(lines))
         return "text"
 
     monkeypatch.setattr("pipeline.decode.sniffer.sniff", look)
-    auto = Auto()
-    for _ in range(20_000):
-        auto.decode(b"prose", RECORD_MS)
-    assert len(looks) < 20
+    assert shown(auto, [b"prose"] * 20_000) < 120
+    assert 8 < len(looks) < 20
     assert max(looks) <= 8
 
 
@@ -125,8 +155,8 @@ def test_an_object_ends_a_run_of_odd_lines_where_objects_were_found() -> None:
     for name in ("json", "windows"):
         auto = settled(SAMPLES[name])
         for _ in range(20):
-            auto.decode(SAMPLES["basic"], RECORD_MS)
-            auto.decode(SAMPLES[name], RECORD_MS)
+            auto.learn(SAMPLES["basic"])
+            auto.learn(SAMPLES[name])
         assert auto.settled == name
 
 

@@ -153,3 +153,9 @@ def test_what_is_no_syslog_is_refused(text: str) -> None:
         return
     with pytest.raises(DecodeError):
         decode(text)
+
+
+@pytest.mark.parametrize("pid", ["\u0661\u0662\u0663", "12\u0663", "\uff11\uff12", "12a", "12345678901"])
+def test_a_process_id_that_is_no_plain_number_stays_as_it_is_written(pid: str) -> None:
+    event = FORMATS["syslog"].decode(f"<34>1 2026-11-24T12:34:56Z h app {pid} - - m".encode(), RECORD_MS)
+    assert event.fields["pid"] == pid

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import orjson
 from hypothesis import strategies as st
@@ -13,64 +12,13 @@ from pipeline.decode.stacktrace import HEADER
 from pipeline.event import LogSource
 from pipeline.sigma.form import About, And, Item, Node, Not, Number, Or, Rule, Text, Truth, Wild
 from pipeline.sigma.matcher.subject import text_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.differential.written import to_json
 
 # --- raw bytes of an event, written in every way that a decoder reads as the same ---------------------
 
 
-def character(char: str, draw: Callable[..., int]) -> str:
-    """Write one character of a JSON string, at times escaped though it need not be."""
-    way = draw(st.integers(0, 9))
-    if way == 0 and ord(char) < 0x10000:
-        return f"\\u{ord(char):04x}"
-    if way == 1 and ord(char) < 0x10000:
-        return f"\\u{ord(char):04X}"
-    if char == "/":
-        return "\\/" if way < 5 else char
-    return json.dumps(char, ensure_ascii=way < 5)[1:-1]
-
-
-def number(value: float, draw: Callable[..., int]) -> str:
-    """Write a number, at times in another notation, or as one that a double can't tell from it."""
-    way = draw(st.integers(0, 8))
-    if isinstance(value, int):
-        spelled = [
-            f"{value}.0",
-            f"{value}.000",
-            f"{value}e0",
-            f"{value}0E-1",
-            f"{value}.0000000000000000000001",
-        ]
-        if value > 0:
-            spelled.append(f"{value - 1}.{'9' * 22}")
-    else:
-        plain = f"{value:.25f}"
-        spelled = [plain, f"{plain}0", f"{value:e}", f"{value:.30e}"]
-    return spelled[way] if way < len(spelled) else repr(value)
-
-
-@st.composite
-def json_text(draw: st.DrawFn, value: object) -> str:
-    blank = draw(st.sampled_from(["", "", "", " ", "\n", "\t", "\r\n "]))
-    match value:
-        case dict():
-            inner = ",".join(
-                f"{blank}{draw(json_text(key))}{blank}:{blank}{draw(json_text(v))}{blank}"
-                for key, v in value.items()
-            )
-            return f"{{{inner}}}"
-        case list():
-            return f"[{','.join(f'{blank}{draw(json_text(v))}{blank}' for v in value)}]"
-        case str():
-            plain = draw(st.booleans())
-            return json.dumps(value) if plain else f'"{"".join(character(c, draw) for c in value)}"'
-        case bool() | None:
-            return json.dumps(value)
-        case int() | float():
-            return number(value, draw)
-    raise TypeError(value)
+def json_text(value: object) -> st.SearchStrategy[str]:
+    return st.builds(to_json, st.just(value), st.randoms(use_true_random=False))
 
 
 @st.composite

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -48,6 +51,7 @@ correlation:
   timespan: 1m
   condition: {gte: 5}
 """
+ERROR, _, MANY = RULES.split("---\n")
 ALIASES = "  group-by: [user]\n  aliases:\n    user: {error: user, payment: payer}\n"
 PLAIN = """\
 title: Bang
@@ -114,6 +118,51 @@ def test_rules_of_one_correlation_are_one_stream_in_offset_order_that_counts_an_
         {"event": "payment", "user": "ann"},
     )
     assert [m.offset for m in found.matches] == [0, 1, 2, 3]
+
+
+def test_the_first_rule_by_id_speaks_for_all_that_find_an_event() -> None:
+    names = [f"r{n}" for n in range(20)]
+    text = "---\n".join(ERROR.replace("name: error", f"name: {name}") for name in names)
+    many = MANY.replace("[error, payment]", f"[{', '.join(names)}]").replace(ALIASES, "  group-by: [user]\n")
+    (found,) = found_in(detect_of(f"{text}---\n{many}"), {"level": "error", "user": "ann"})
+    assert found.rule == "r0"
+
+
+_TOLD = """
+import sys
+import msgspec
+from pipeline.detect.detect import Detect, Source
+from pipeline.event import Batch, Partition
+from pipeline.sigma.reader.read import read
+from pipeline.sigma.ruleset import RuleSet
+part = Partition("logs")
+detect = Detect(RuleSet(read(sys.argv[1], "r.yml")), lateness_ms=0, idle_timeout_ms=0)
+detect.open(part, Source(), 0, 1_795_537_450_000)
+raw = [b'{"level":"error","user":"u%d","event":"payment","payer":"p"}' % (n % 3) for n in range(9)]
+found = detect.process(Batch(part, list(range(9)), [1_795_537_450_000] * 9, raw), 1_795_537_450_000)
+sys.stdout.buffer.write(msgspec.json.encode(found))
+"""
+
+
+def test_every_process_detects_the_same_bytes() -> None:
+    text = (
+        "---\n".join([RULES, *(ERROR.replace("name: error", f"name: e{n}") for n in range(9))])
+        .replace("[error, payment]", "[e0, e1, e2, e3, e4, e5, e6, e7, e8, payment]")
+        .replace(ALIASES, "  group-by: [user]\n")
+    )
+    root = Path(__file__).parents[4]
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", _TOLD, text],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+            cwd=root,
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(told) == 1
+    assert b'"e0"' in next(iter(told))
 
 
 def test_aliases_name_the_field_of_each_rule() -> None:
@@ -208,6 +257,27 @@ def test_a_declared_service_stands_in_where_an_event_names_none() -> None:
     detect = detect_of(PLAIN, Source(service="shop"))
     found = found_in(detect, {"event": "bang"}, {"event": "bang", "service": "mail"}, b"bang")
     assert [(f.group, len(f.matches)) for f in found] == [(("shop",), 2), (("mail",), 1)]
+
+
+@pytest.mark.parametrize(
+    ("detection", "expected"),
+    [
+        ("{s: [orders], condition: s}", [2, 3]),
+        # What is looked for in the bytes is another word, so that the keyword is asked of decoded events.
+        ("{s: [orders], t: {event|contains: mimikatz}, condition: s and t}", [3]),
+        ("{s: [orders], condition: not s}", [0, 1]),
+    ],
+)
+def test_a_keyword_does_not_find_what_the_source_declares(detection: str, expected: list[int]) -> None:
+    text = PLAIN.replace("{s: {event|contains: bang}, condition: s}", detection)
+    found = found_in(
+        detect_of(text, Source(service="orders")),
+        {"event": "x mimikatz"},
+        b"plain mimikatz",
+        {"event": "x", "service": "orders"},
+        b"mimikatz of orders",
+    )
+    assert [[m.offset for m in f.matches] for f in found] == [expected]
 
 
 # --- bad input ----------------------------------------------------------------------------------------

@@ -12,25 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.sigma.form import Not, Rule
-from pipeline.sigma.reader.read import read
 from pipeline.sigma.witness import witness as witness_module
 from pipeline.sigma.witness.spelling import literal_patterns
 from tests.differential.compare import Comparison
 from tests.differential.made_rules import made_rules
 from tests.differential.stream import events
+from tests.unit.pipeline.detect.shipped import SHIPPED
 
 if TYPE_CHECKING:
     from pipeline.sigma.form import Node
     from pipeline.sigma.witness.witness import Witness
 
 ROOT = Path(__file__).parents[4]
-SHIPPED = tuple(
-    rule
-    for path in sorted((ROOT / "rules").rglob("*.yml"))
-    if not path.name.endswith(".cases.yml")
-    for rule in read(path.read_text(encoding="utf-8"), path.name)
-    if isinstance(rule, Rule)
-)
 
 
 def compared(rules: list[Rule], count: int, seed: int) -> Comparison:

@@ -1,22 +1,29 @@
 from __future__ import annotations
 
+import sys
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
+import msgspec
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.detect.detect import Detect, Source
 from pipeline.detection import Detection
+from pipeline.errors import RuleError
 from pipeline.event import Batch, Event, LogSource, Partition
 from pipeline.python_rule import rule
 from pipeline.sigma.reader.read import read
 from pipeline.sigma.ruleset import RuleSet
+from tests.unit.calls import calls_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
-    from pipeline.python_rule import PythonRule
+    from pipeline.python_rule import Predicate, PythonRule
     from pipeline.sigma.form import Correlation, Filter, Rule
 
 NOW_MS = 1_795_537_450_000
@@ -78,6 +85,11 @@ def found(detect: Detect, *events: dict[str, object]) -> list[str]:
         ((LogSource("windows"),), SYSMON, ["process", "windows"]),
         ((LogSource("windows"),), {"product": "linux"}, ["windows"]),
         (
+            (LogSource("windows"),),
+            {"product": "windows", "category": "application"},
+            ["application", "windows"],
+        ),
+        (
             (LogSource("Windows"), LogSource(category="application")),
             SYSMON,
             ["application", "process", "windows"],
@@ -102,6 +114,66 @@ def test_what_events_say_is_forgotten_before_it_fills_the_memory() -> None:
         events = [{"event": "bang", "logsource": {"product": f"p{n}-{i}"}} for i in range(900)]
         assert found(detect, *events) == []
     assert len(detect.engine(Source("json"))._wanted) <= 1000
+
+
+@pytest.mark.parametrize("declared", [(), (LogSource("windows"),)])
+def test_a_log_source_that_no_event_said_before_costs_no_pass_over_the_rules(
+    declared: tuple[LogSource, ...],
+) -> None:
+    counted: list[int] = []
+    for size in (1, 400):
+        text = "---\n".join(SIGMA.replace("name: ", f"name: {n}") for n in range(size))
+        engine = detect_of(read(text, "r.yml"), *declared).engine(Source("json", declared))
+        said = [LogSource("windows", f"service{n}", "process_creation") for n in range(50)]
+        engine.wanted((said[0],))
+        counted.append(calls_of(lambda engine=engine, said=said: [engine.wanted((s,)) for s in said]))
+    assert counted[0] == counted[1] < 50 * 60
+
+
+@given(st.data())
+def test_what_is_wanted_is_what_applies_to_what_is_said(data: st.DataObject) -> None:
+    declared = data.draw(st.frozensets(LOGSOURCES, max_size=2), label="declared")
+    kinds = data.draw(st.lists(LOGSOURCES, min_size=1, max_size=4), label="rules")
+    said = tuple(data.draw(st.lists(LOGSOURCES, max_size=2), label="said"))
+    rules = [
+        rule(f"r{n}", "R", logsource={k: v for k, v in msgspec.structs.asdict(kind).items() if v})(bool)
+        for n, kind in enumerate(kinds)
+    ]
+    engine = detect_of(rules, *declared).engine(Source("json", tuple(declared)))
+    wanted = engine.wanted(said)
+    alone = {d.product.lower() for d in declared if not (d.service or d.category)} - {""}
+    trusted = [s for s in said if s.product.lower() in alone] if declared else said
+    chosen = {
+        n for n, k in enumerate(kinds) if not declared or applies(k, declared) or k.product.lower() in alone
+    }
+    assert set(engine.matchers) == {f"r{n}" for n in chosen}
+    expected = {
+        f"r{n}"
+        for n in chosen
+        if not (declared or said) or applies(kinds[n], trusted) or applies(kinds[n], declared)
+    }
+    assert (set(engine.matchers) if wanted is None else wanted) == expected
+
+
+LOGSOURCES = st.builds(
+    LogSource,
+    *(
+        st.sampled_from(["", name, name.upper(), f"other{name}"])
+        for name in ("product", "service", "category")
+    ),
+)
+
+
+def applies(kind: LogSource, sources: Iterable[LogSource]) -> bool:
+    """Say whether each part that a rule sets is so in one of `sources`."""
+    pairs = [
+        [
+            (getattr(kind, part).lower(), getattr(s, part).lower())
+            for part in ("product", "service", "category")
+        ]
+        for s in sources
+    ]
+    return any(all(not wanted or wanted == has for wanted, has in parts) for parts in pairs)
 
 
 # --- rules in Python ----------------------------------------------------------------------------------
@@ -151,6 +223,52 @@ def test_a_rule_in_python_that_raises_is_counted_and_told_and_goes_on() -> None:
     assert detect.python.take_errors() == {}
 
 
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit("no text")
+
+
+def exits(_: Event) -> bool:
+    sys.exit(3)
+
+
+def raises_unspeakably(_: Event) -> bool:
+    raise UnspeakableError
+
+
+def is_no_truth(_: Event) -> bool:
+    class Odd:
+        def __bool__(self) -> bool:
+            raise UnspeakableError
+
+    return Odd()  # type: ignore[return-value]  # as a rule may
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (exits, "SystemExit: 3"),
+        (raises_unspeakably, "UnspeakableError"),
+        (is_no_truth, "UnspeakableError"),
+    ],
+)
+def test_however_a_rule_in_python_fails_the_others_go_on(
+    function: Callable[[Event], bool], told: str
+) -> None:
+    detect = detect_of([rule("own", "Own")(function), large])
+    assert found(detect, {"event": "invoice", "total": 500}) == [large.about.id]
+    assert detect.python.take_errors() == {"own": told}
+    assert detect.python.failures == {"own": 1}
+
+
+def test_whoever_interrupts_is_not_held_up_by_a_rule_in_python() -> None:
+    def interrupted(_: Event) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        found(detect_of([rule("own", "Own")(interrupted)]), {"event": "x"})
+
+
 def test_the_time_of_a_rule_in_python_is_measured_where_it_raises_too() -> None:
     detect = detect_of([raises], timer=iter([0, 40, 100, 105]))
     found(detect, {"event": "x"}, {"event": "x", "missing": 1})
@@ -175,8 +293,42 @@ def test_a_rule_in_python_that_is_not_as_it_must_be_is_refused(
     assert "test_engine.py:" in str(caught.value)
 
 
+async def awaited(_: Event) -> bool:
+    return False
+
+
+def yielding(_: Event) -> Iterator[bool]:
+    yield False
+
+
+async def both(_: Event) -> AsyncIterator[bool]:
+    yield False
+
+
+class Awaited:
+    async def __call__(self, _: Event) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    "function",
+    [awaited, yielding, both, Awaited(), partial(awaited)],
+    ids=["async", "gen", "both", "object", "part"],
+)
+def test_a_function_whose_result_would_always_count_as_yes_is_refused(function: Predicate) -> None:
+    with pytest.raises(RuleError, match="plain function"):
+        rule("x", "T")(function)
+
+
 def test_one_text_as_needles_is_one_needle() -> None:
     assert rule("x", "T", needles="invoice")(lambda _: True).needles == ("invoice",)
+
+
+def test_the_order_of_needles_makes_no_other_rule() -> None:
+    orders = (["b1", "a1", "b1"], ("a1", "b1"), {"b1", "a1"})
+    made = [rule("x", "T", needles=needles)(lambda _: True) for needles in orders]
+    assert {(m.needles, m.about.hash) for m in made} == {(("a1", "b1"), made[0].about.hash)}
+    assert rule("x", "T", needles=["a1"])(lambda _: True).about.hash != made[0].about.hash
 
 
 # --- other rules --------------------------------------------------------------------------------------
@@ -202,3 +354,17 @@ def test_prepared_rules_are_compiled_for_all_that_is_read() -> None:
         frozenset({LogSource("windows")}),
         frozenset({LogSource("", "", "application")}),
     }
+
+
+def test_what_was_opened_while_rules_were_prepared_is_missing_from_them() -> None:
+    detect = detect_of(read(SIGMA, "r.yml"), LogSource("windows"))
+    prepared = detect.prepare(RuleSet(read(SIGMA, "r.yml")))
+    assert detect.missing(prepared) == frozenset()
+    other = Partition("other")
+    detect.open(other, Source("json", (LogSource(category="application"),)), 0, NOW_MS)
+    missing = detect.missing(prepared)
+    assert missing == {frozenset({LogSource(category="application")})}
+    prepared.compile(missing)
+    assert detect.missing(prepared) == frozenset()
+    detect.close(other)
+    assert detect.missing(detect.prepare(RuleSet(()))) == frozenset()

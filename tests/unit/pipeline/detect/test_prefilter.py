@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,11 +12,11 @@ from hypothesis import strategies as st
 from pipeline.decode import choose
 from pipeline.decode.levels import LEVELS
 from pipeline.detect.prefilter import Prefilter
-from pipeline.sigma.form import Item, Not, Number, Rule, Text, Wild
+from pipeline.sigma.form import Exists, Item, Not, Number, Pattern, Rule, Text, Wild
 from pipeline.sigma.matcher.match import compile_rule
 from pipeline.sigma.matcher.subject import Subject
-from pipeline.sigma.reader.read import read
 from tests.unit.pipeline.detect.drawn import nodes, record, record_of_a_level, rule_of
+from tests.unit.pipeline.detect.shipped import SHIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,14 +24,6 @@ if TYPE_CHECKING:
     from pipeline.sigma.matcher.match import Matcher
 
 RECORD_MS = 1_795_537_450_000
-RULES = Path(__file__).parents[4] / "rules"
-SHIPPED = tuple(
-    rule
-    for path in sorted(RULES.rglob("*.yml"))
-    if not path.name.endswith(".cases.yml")
-    for rule in read(path.read_text(encoding="utf-8"), path.name)
-    if isinstance(rule, Rule)
-)
 ONE = settings(deadline=None, max_examples=400)
 
 
@@ -148,6 +139,9 @@ def test_no_text_within_a_level_is_missed(data: st.DataObject) -> None:
         (b'{"f":"404"}', Number(404)),
         (b'{"f":-404}', Number(-404)),
         (b'{"f":404.50}', Number(404.5)),
+        (b'{"f":-9500000000000000001}', Number(-9500000000000000000)),
+        (b'{"f":-9223372036854775809}', Text(("-9.223372036854776e+18",))),
+        (b'{"f":1e22}', Text(("1e+22",))),
         (b'{"f":0.00001}', Text(("1e-05",))),
         (b'{"f":100000000000000000000}', Text(("1e+20",))),
         (b'{"f":0.0999999999999999999999}', Text(("0.1",))),
@@ -158,6 +152,12 @@ def test_no_text_within_a_level_is_missed(data: st.DataObject) -> None:
 def test_way_of_writing_hides_nothing(raw: bytes, test: Text | Number) -> None:
     rule = rule_of("r", Item("f", test))
     assert assert_none_is_missed(Prefilter([rule]), evaluated([rule]), [raw]) == 1
+
+
+@pytest.mark.parametrize("text", ["+22", "e+22", "+2", "1e+22"])
+def test_keyword_within_a_number_is_found_where_it_begins_with_a_sign(text: str) -> None:
+    rule = rule_of("r", Item(None, Text((text,))))
+    assert assert_none_is_missed(Prefilter([rule]), evaluated([rule]), [b'{"f":1e22}']) == 1
 
 
 @pytest.mark.parametrize(
@@ -171,6 +171,14 @@ def test_way_of_writing_hides_nothing(raw: bytes, test: Text | Number) -> None:
         (b'{"level":["ERROR"]}', Item("level", Text(("error",)))),
         (b'{"exception":"KeyError: x"}', Item("exception", Text(("KeyError", Wild.ANY)))),
         (b'{"error":{"type":"KeyError"}}', Item("exception.type", Text(("keyerror",)))),
+        (
+            b'{"Event":{"System":{"EventID":1},"UserData":{"A B":{"@Name":"q"}}}}',
+            Item("AB_Name", Exists(True)),
+        ),
+        (
+            b'{"Event":{"System":{"EventID":1},"UserData":{"A B":{"#attributes":{"Name":"q"}}}}}',
+            Item("A_B_Name", Exists(True)),
+        ),
     ],
 )
 def test_what_a_decoder_renames_is_found(raw: bytes, item: Item) -> None:
@@ -186,9 +194,26 @@ def test_keyword_neither_finds_nor_needs_what_a_decoder_made_up() -> None:
     assert assert_none_is_missed(Prefilter([rule]), evaluated([rule]), [line]) == 0
 
 
-@pytest.mark.parametrize("field", ["timestamp", "outcome", "pid"])
-def test_field_that_a_decoder_makes_up_has_no_witness(field: str) -> None:
-    assert Prefilter([rule_of("r", Item(field, Text(("abcdef",))))]).always == ("r",)
+@pytest.mark.parametrize("test", [Text(("abcdef",)), Pattern("abcdef"), Number(123456)])
+@pytest.mark.parametrize("field", ["timestamp", "outcome", "pid", "service"])
+def test_field_that_a_decoder_makes_up_has_no_witness(field: str, test: Text | Pattern | Number) -> None:
+    assert Prefilter([rule_of("r", Item(field, test))]).always == ("r",)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        # What the texts without a name are called is taken already.
+        ("System.Data", b'"EventData":"text","StringInserts":["a"]'),
+        ("EventData.Data", b'"Data":"own","EventData":"text"'),
+    ],
+)
+def test_dotted_name_that_a_decoder_makes_of_a_taken_one_has_no_witness(name: str, data: bytes) -> None:
+    raw = b'{"EventID":1,"SourceName":"Microsoft-Windows-X","RecordNumber":7,' + data + b"}"
+    rule = rule_of("r", Item(name, Exists(True)))
+    prefilter = Prefilter([rule])
+    assert assert_none_is_missed(prefilter, evaluated([rule]), [raw]) == 1
+    assert prefilter.always == ("r",)
 
 
 def test_status_with_leading_zeros_is_found() -> None:

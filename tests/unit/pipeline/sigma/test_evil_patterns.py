@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline.decode import choose
 from pipeline.detect.prefilter import Prefilter
@@ -67,7 +68,14 @@ def test_a_piece_with_a_question_mark_has_a_limit() -> None:
 def test_the_limit_is_told_with_the_rules_place() -> None:
     detection = f"s:\n  f: 'a{'?' * 1000}b'\ncondition: s\n"
     with pytest.raises(RuleError) as raised:
-        compile_rule(rule_of(detection))
+        rule_of(detection)
+    assert (raised.value.file, raised.value.line, raised.value.path) == ("r.yml", 6, "detection.s.f")
+
+
+def test_the_limit_is_told_by_the_compiler_of_what_was_not_read() -> None:
+    long = Item("f", Text(("a", *[Wild.ONE] * LONGEST_PIECE)))
+    with pytest.raises(RuleError) as raised:
+        compile_rule(replace(rule_of("s: {f: x}\ncondition: s\n"), condition=long))
     assert (raised.value.file, raised.value.line, raised.value.path) == ("r.yml", 1, "detection")
 
 

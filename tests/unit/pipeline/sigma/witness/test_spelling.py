@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.sigma.witness.spelling import DASH, HATCHES, literal_patterns, name_patterns, unhidden
+from tests.unit.calls import calls_of
 
 
 def found(patterns: frozenset[str], raw: bytes) -> bool:
@@ -60,10 +61,19 @@ def test_hatch_opens_where_ascii_may_be_hidden(raw: bytes, outcome: bool) -> Non
         (rb"\u00e9\u0009\ud83d\ude00", rb"\u00e9\u0009\ud83d\ude00", rb"\u00e9\u0009\ud83d\ude00"),
         (b"\\", b"\\", b"\\"),
         (b"\xff\\u0041", b"\xff\\u0041", b"\xffA"),
+        (rb"\\\u0041\u0042\n\u0043\\", rb"\\\u0041\u0042\n\u0043\\", rb"\\AB\nC\\"),
+        (rb"\u0041\u", rb"\u0041\u", rb"A\u"),
+        (b"\n\\u0041\n\\\n", b"\n\\u0041\n\\\n", b"\nA\n\\\n"),
+        (b"", b"", b""),
     ],
 )
 def test_what_was_hidden_is_shown(raw: bytes, as_text: bytes, as_json: bytes) -> None:
     assert unhidden(raw) == (as_text, as_json)
+
+
+@pytest.mark.parametrize("unit", [rb"\\", rb"\"", rb"\n\t", rb"\u00e9", b"\xe2\x84\xaa", b"\xc4\xb0\xc5\xbf"])
+def test_what_hides_nothing_more_takes_no_call_each(unit: bytes) -> None:
+    assert calls_of(lambda: unhidden(unit * 1000)) == calls_of(lambda: unhidden(b"x"))
 
 
 @given(st.text(max_size=20))
