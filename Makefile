@@ -47,6 +47,7 @@ lint: .venv/all ## check style, types, imports, the lock and the rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/tocsin lint --fail-on info rules
 	$(BIN)/tocsin test rules
 	@mkdir -p .cache && cp requirements.lock .cache/requirements.lock
 	@$(UV) pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --quiet --no-header \

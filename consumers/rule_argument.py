@@ -49,14 +49,18 @@ def choose_rules(rule: str, rules: RuleSet) -> list[Rule | PythonRule]:
     exact = [r for r in loaded if folded in _names(r.about)]
     if exact:
         return [_only(rule, exact)]
-    correlations = [c for c in rules.correlations.values() if folded in _names(c.about)]
+    begun = [r for r in loaded if folded and r.about.title.casefold().startswith(folded)]
+    correlations = [
+        c
+        for c in rules.correlations.values()
+        if folded in _names(c.about) or (folded and not begun and c.about.title.casefold().startswith(folded))
+    ]
     if correlations:
         counted = ", ".join(rules.targets[correlations[0].about.id].rules)
         raise TocsinError(
             f"{correlations[0].about.title!r} is a correlation, which is about more than one event; explain a"
             f" rule that it counts: {counted}"
         )
-    begun = [r for r in loaded if folded and r.about.title.casefold().startswith(folded)]
     if begun:
         return [_only(rule, begun)]
     raise TocsinError(f"no rule {rule!r}; {_hint(rule, loaded)}")

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 __all__ = ["ConfigError", "DecodeError", "RuleError", "TocsinError", "nearest"]
 
 
+_MOST_LISTED = 50
+
+
 class TocsinError(Exception):
     """The root of all errors that Tocsin raises on purpose; its text is meant for a person."""
 
@@ -47,7 +50,7 @@ class DecodeError(TocsinError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return a hint naming the closest valid name, or all of them when none is close.
+    """Return a hint naming the closest valid name, or all of them when none is close and they are few.
 
     Args:
         name: what was written.
@@ -57,4 +60,6 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
+    if len(names) > _MOST_LISTED:
+        return f"none of the {len(names):,} there are is like it"
     return "valid: " + ", ".join(names)

@@ -167,7 +167,7 @@ class RuleSet:
         about = each.about
         found = names.get(reference)
         if found is None:
-            known = [name for name, named in names.items() if named.id in self.rules]
+            known = {name: named for name, named in names.items() if named.id in self.rules}
             raise RuleError(_unknown(reference, known), file=about.file, line=about.line, path=path)
         rule = self.rules.get(found.id)
         if not isinstance(rule, Rule):
@@ -189,7 +189,7 @@ class RuleSet:
         about = correlation.about
         found = names.get(reference)
         if found is None:
-            known = [name for name, named in names.items() if named.id not in self.filters]
+            known = {name: named for name, named in names.items() if named.id not in self.filters}
             raise RuleError(_unknown(reference, known), file=about.file, line=about.line, path=path)
         if found.id not in self.rules:
             message = (
@@ -214,7 +214,11 @@ class RuleSet:
         return {rule: tuple(targets) for rule, targets in feeds.items()}
 
 
-def _unknown(reference: str, known: list[str]) -> str:
+def _unknown(reference: str, known: dict[str, About]) -> str:
+    """Return what is wrong with a reference that leads nowhere."""
+    titled = next((about for about in known.values() if about.title == reference), None)
+    if titled is not None:
+        return f"{reference!r} is a title; refer to the rule by its id or name: {titled.name or titled.id}"
     return f"no rule {reference!r}; {nearest(reference, known) if known else 'there is none'}"
 
 

@@ -52,6 +52,7 @@ LEFT_OUT: dict[str, str] = {
     "dangling_detection": "`unused-identifier` knows the place, and operators in capitals",
     "duplicate_filename": "about files, which a linter of texts does not see",
     "duplicate_title": "`duplicate-title` knows the place",
+    "escaped_wildcard": "of a hundred looked at every one was meant",
     "filename_length": "about files, which a linter of texts does not see",
     "identifier_existence": "`no-id` speaks of correlations and filters as well",
     "identifier_uniqueness": "`duplicate-id` speaks of names as well",
@@ -67,7 +68,7 @@ _SEVERITY: dict[SigmaValidationIssueSeverity, Severity] = {
 }
 _LOW = frozenset(
     [
-        *("double_wildcard", "escaped_wildcard", "number_as_string", "them_condition_with_single_detection"),
+        *("double_wildcard", "number_as_string", "them_condition_with_single_detection"),
         "wildcards_instead_of_modifiers",
     ]
 )
@@ -81,7 +82,6 @@ _FINDS: dict[str, str] = {
     "double_wildcard": "`**` in a value",
     "duplicate_references": "a reference that stands there twice",
     "duplicate_tag": "a tag that stands there twice",
-    "escaped_wildcard": "`\\*` or `\\?`, which may not be meant",
     "fieldname_logsource": "a key in the log source that Sigma does not know",
     "invalid_modifier_combinations": "modifiers that don't go together",
     "namespace_tag": "a tag of a namespace that Sigma does not know",

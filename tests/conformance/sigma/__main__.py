@@ -6,11 +6,12 @@ import argparse
 import asyncio
 import itertools
 import json
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tests.conformance.sigma.runner import Verdict, report, run
+from tests.conformance.sigma.runner import EngineError, Verdict, report, run
 from tests.conformance.sigma.suite import SuiteError, files, load
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.engine
         else [sys.executable, "-m", "tests.conformance.sigma.engine"]
     )
-    verdicts = asyncio.run(_run(groups, command, options.timeout))
+    try:
+        verdicts = asyncio.run(_run(groups, command, options.timeout))
+    except EngineError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     summary = report(verdicts)
     if options.json:
         sys.stdout.write(json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
@@ -107,4 +112,9 @@ def _dumped(group: Group) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:
+        # Whoever read has seen enough; Python would complain again when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from tests.conformance.sigma.suite import Group
 
-__all__ = ["Verdict", "judge", "report", "run"]
+__all__ = ["EngineError", "Verdict", "judge", "report", "run"]
 
 _LONGEST_LINE = 64 * 1024 * 1024
 _SHOWN_CHARS = 300
+_MOST_UNANSWERED = 5
 _TWO_ANSWERS = "more than one line came for a request: there is no telling which answers it"
 
 
@@ -112,11 +113,25 @@ async def run(
         groups: what to ask.
         command: the engine, a program and its arguments.
         timeout_s: how long it may take to answer a line.
+
+    Raises:
+        EngineError: it answers nothing at all.
     """
+    answered, unanswered = False, 0
     async with _Engine(command, timeout_s) as engine:
         for group in groups:
-            for verdict in judge(group, await engine.ask(group.request())):
+            answer = await engine.ask(group.request())
+            answered = answered or not isinstance(answer, str)
+            unanswered += isinstance(answer, str)
+            if not answered and unanswered == _MOST_UNANSWERED:
+                # Hundreds of groups would take hours to say the same.
+                raise EngineError(f"none of the first {unanswered} groups was answered: {answer}")
+            for verdict in judge(group, answer):
                 yield verdict
+
+
+class EngineError(Exception):
+    """What was named is no engine."""
 
 
 class _Engine:

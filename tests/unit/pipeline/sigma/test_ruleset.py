@@ -139,3 +139,17 @@ def test_rule_without_any_name_is_found_by_nothing_and_alerts() -> None:
         """)
     (target,) = ruleset(text).targets.values()
     assert target.id.startswith("Bare-")
+
+
+def test_reference_by_title_is_told_the_id_and_many_rules_are_not_listed() -> None:
+    rule = (
+        "title: T{0}\nname: rule{0}\nlogsource: {{category: a}}\ndetection: {{s: {{f: v}}, condition: s}}\n"
+    )
+    rules = "---\n".join(rule.format(i) for i in range(60))
+    named = (
+        "---\ntitle: F\nlogsource: {category: a}\nfilter: {rules: [REFERENCE], s: {f: w}, condition: not s}\n"
+    )
+    with pytest.raises(RuleError, match="'T7' is a title; refer to the rule by its id or name: rule7"):
+        RuleSet(read(rules + named.replace("REFERENCE", "T7"), "r.yml"))
+    with pytest.raises(RuleError, match="no rule 'zzz'; none of the 60 there are is like it"):
+        RuleSet(read(rules + named.replace("REFERENCE", "zzz"), "r.yml"))

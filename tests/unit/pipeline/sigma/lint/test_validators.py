@@ -40,7 +40,6 @@ SPEAKS: list[tuple[str, str, str, str]] = [
         "references[1]",
     ),
     ("duplicate_tag", "warning", headed("tags: [tlp.red, tlp.red]"), "tags[0]"),
-    ("escaped_wildcard", "info", item(r"user: 'a\*b'"), "s.user"),
     (
         "fieldname_logsource",
         "warning",
@@ -102,11 +101,6 @@ def test_severities_in_the_catalogue_are_those_that_are_told() -> None:
 def test_what_is_told_twice_is_told_at_each_place() -> None:
     found = of("sigma:number_as_string", item("user: '5'\nshop: '5'"))
     assert [f.path for f in found] == ["detection.s.user", "detection.s.shop"]
-
-
-def test_message_shows_the_value_as_it_is_written() -> None:
-    (finding,) = of("sigma:escaped_wildcard", item(r"user|contains: 'a\*b'"))
-    assert finding.message.endswith(r"intentional: 'a\\*b'")
 
 
 @pytest.mark.parametrize(
