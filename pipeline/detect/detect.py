@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Counts", "Detect", "Source"]
 
 _DAY_MS = 86_400_000
+_NONE: frozenset[str] = frozenset()
 _SERVICE = frozenset({"service"})
 # How far the clock of a host that logs may be ahead of ours.
 _SKEW_MS = 60_000
@@ -231,9 +232,10 @@ class Detect:
             if not timed:
                 seen.append(self._time_of(reader, event))
             subject = Subject(event)
-            rules: Iterable[str] = (*candidates.get(i, ()), *always)
+            hits = candidates.get(i, _NONE)
+            rules: Iterable[str] = (*hits, *always)
             if (wanted := engine.wanted(event.logsources)) is not None:
-                rules = [r for r in rules if r in wanted]
+                rules = (*(hits & wanted), *(r for r in always if r in wanted))
             matchers = engine.matchers
             # In an order that every process agrees on: the first rule speaks for all that feed one target.
             for rule in sorted(r for r in rules if matchers[r](subject)):

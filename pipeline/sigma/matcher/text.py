@@ -213,10 +213,13 @@ class AnyOf:
         needles: the literals.
     """
 
-    __slots__ = ("_alone", "_few", "_needles", "_searches")
+    __slots__ = ("_alone", "_few", "_needles", "_of_ascii", "_searches")
 
     def __init__(self, needles: Iterable[str]) -> None:
         self._needles = tuple(dict.fromkeys(needles))
+        ascii_only = [needle for needle in self._needles if needle.isascii()]
+        # Most texts are ASCII, where lists of emoji and look-alikes have nothing to find.
+        self._of_ascii = AnyOf(ascii_only) if len(ascii_only) < len(self._needles) else None
         self._few = len(self._needles) < _FEWEST_FOR_RE2
         self._searches: list[Callable[[bytes], object]] | None = None
         self._alone: tuple[str, ...] = ()
@@ -226,6 +229,8 @@ class AnyOf:
 
     def within(self, text: str) -> bool:
         """Return whether one of them stands in the text."""
+        if self._of_ascii is not None and text.isascii():
+            return self._of_ascii.within(text)
         needles = self._needles
         if not self._few and len(needles) * len(text) > _WORTH_RE2:
             return self._within_long(text)

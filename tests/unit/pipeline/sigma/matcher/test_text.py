@@ -100,3 +100,14 @@ def test_nothing_is_no_needle() -> None:
 def test_position_of_a_regular_expression_is_in_characters() -> None:
     assert regex_position("b+", "éé😀bbb") == 3
     assert regex_position("x", "éé") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("a cafe", False), ("a café", True), ("at the bar", True), ("☂", True), ("", False), ("ba", False)],
+)
+def test_texts_of_ascii_are_searched_for_needles_of_ascii_alone(text: str, found: bool) -> None:
+    assert AnyOf(["café", "bar", "☂"]).within(text) is found
+    assert AnyOf(["café", "☂"]).within(text) is (found and "bar" not in text)
+    # Whatever there is of the one kind, an empty needle stands in every text.
+    assert AnyOf(["☂", ""]).within(text)
