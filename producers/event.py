@@ -19,6 +19,8 @@ from producers.exception import describe_exception, exception_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from producers.masking import Masking
+
 __all__ = ["RenderedEvent", "Renderer", "level_of", "method_level"]
 
 # What the logging module itself puts on a record; all else came with `extra=`.
@@ -38,6 +40,8 @@ _METHOD_LEVELS = {
     "fatal": "critical",
 }
 _GRAVE = frozenset({"error", "critical"})
+# What `_render` says itself.
+_OWN = frozenset({"timestamp", "level", "event", "logger", "service", "environment", "host", "pid"})
 _CALLERS_WIN = frozenset({"environment", "host"})
 _NAME_LIMIT = 256
 _STACK_LIMIT = 16_384
@@ -74,7 +78,14 @@ class Renderer:
     """Renders events of one service. Holds no state that changes, so threads share it freely."""
 
     def __init__(
-        self, *, service: str, environment: str, host: str, capture_exceptions: bool, max_event_bytes: int
+        self,
+        *,
+        service: str,
+        environment: str,
+        host: str,
+        capture_exceptions: bool,
+        max_event_bytes: int,
+        masking: Masking | None = None,
     ) -> None:
         """State what every event has in common.
 
@@ -85,12 +96,14 @@ class Renderer:
             capture_exceptions: whether an event of level error or above takes along the exception that
                 is being handled, though the call didn't say `exc_info`.
             max_event_bytes: most bytes of one event's JSON; larger ones are cut.
+            masking: what is a secret; None to send everything as it is.
         """
         self._service = service
         self._environment = environment
         self._host = host
         self._capture_exceptions = capture_exceptions
         self._max_event_bytes = max_event_bytes
+        self._masking = masking
         self.key = _key_of(service)
 
     def record(self, record: logging.LogRecord) -> RenderedEvent:
@@ -139,6 +152,13 @@ class Renderer:
         text = event if isinstance(event, str) else safe_text(event, convert=str)
         return self._render(seconds, level, text, name if isinstance(name, str) else logger, fields)
 
+    def foreign(self, event: str | bytes, level: str) -> RenderedEvent:
+        """Return an event that another renderer rendered; it travels as it is, but for its secrets."""
+        value = event.encode("utf-8", "backslashreplace") if isinstance(event, str) else bytes(event)
+        if self._masking is not None:
+            value = self._masking.document(value)
+        return RenderedEvent(value, self.key, time.time_ns() // 1_000_000, level)
+
     def notice(self, dropped: Mapping[str, int]) -> RenderedEvent:
         """Render the event that says how many were dropped, by level."""
         total = sum(dropped.values())
@@ -174,12 +194,19 @@ class Renderer:
             "host": self._host,
             "pid": os.getpid(),
         }
-        for name, value in fields.items():
-            if name not in rendered or name in _CALLERS_WIN:
-                rendered[name] = value
-            else:
-                rendered[name + "_"] = value
-        return RenderedEvent(encode(rendered, self._max_event_bytes), key, int(seconds * 1000), level)
+        if _OWN.isdisjoint(fields):
+            rendered.update(fields)
+        else:
+            for name, value in fields.items():
+                if name not in rendered or name in _CALLERS_WIN:
+                    rendered[name] = value
+                else:
+                    rendered[name + "_"] = value
+        encoded = encode(rendered, self._max_event_bytes)
+        masking = self._masking
+        if masking is not None and masking.suspects(fields, event, encoded):
+            encoded = encode(masking.masked(encoded), self._max_event_bytes)
+        return RenderedEvent(encoded, key, int(seconds * 1000), level)
 
 
 def _key_of(service: str) -> bytes:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from producers.encoding import MIN_EVENT_BYTES
 from producers.event import Renderer, level_of
+from producers.masking import Masking
 from producers.process import MAX_RENDERING, within
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from producers.sink import Sink
 
@@ -40,6 +41,8 @@ class HandlerOptions(TypedDict, total=False):
     host: str | None
     compression: str | None
     capture_exceptions: bool
+    mask: bool
+    mask_keys: Collection[str]
     queue_bytes: int
     queue_records: int
     max_event_bytes: int
@@ -67,6 +70,8 @@ class KafkaHandler(logging.Handler):
         host: str | None = None,
         compression: str | None = "gzip",
         capture_exceptions: bool = True,
+        mask: bool = True,
+        mask_keys: Collection[str] = (),
         queue_bytes: int = 16 * 1024 * 1024,
         queue_records: int = 100_000,
         max_event_bytes: int = 256 * 1024,
@@ -88,7 +93,9 @@ class KafkaHandler(logging.Handler):
             compression: gzip, None, or with the codecs installed lz4, zstd, snappy.
             capture_exceptions: whether a record of level ERROR or above that is logged in an `except` block
                 takes the exception along, though the call doesn't say `exc_info`.
-            queue_bytes: most bytes of events that wait for the broker; what comes on top is dropped.
+            mask: whether secrets are replaced before an event leaves the process.
+            mask_keys: names of fields that are secret here, beside those that are everywhere.
+            queue_bytes: most bytes of events that wait for the broker; when full, lower levels make room.
             queue_records: most events that wait for the broker.
             max_event_bytes: most bytes of one event; a larger one is cut.
             linger_ms: how long an event waits for company, in milliseconds.
@@ -108,12 +115,15 @@ class KafkaHandler(logging.Handler):
             raise ValueError(f"max_event_bytes must be at least {MIN_EVENT_BYTES}, not {max_event_bytes}")
         if linger_ms < 0 or flush_timeout_s < 0:
             raise ValueError("linger_ms and flush_timeout_s can't be negative")
+        if mask_keys and not mask:
+            raise ValueError("mask_keys has no effect with mask=False")
         self.renderer = Renderer(
             service=service or os.environ.get("TOCSIN_SERVICE") or _script_name(),
             environment=environment or os.environ.get("TOCSIN_ENVIRONMENT") or "",
             host=host or socket.gethostname(),
             capture_exceptions=capture_exceptions,
             max_event_bytes=max_event_bytes,
+            masking=Masking(mask_keys) if mask else None,
         )
         self.sink: Sink
         if path is not None:

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -32,7 +31,7 @@ class KafkaLogger:
     """What structlog wraps: takes final events and leaves them with the handler's sink.
 
     Behind `EventRenderer` an event comes rendered. Behind another renderer it comes as text or bytes,
-    which travel as they are, as an event of the handler's service that happened now.
+    which travel as they are but for secrets, as an event of the handler's service that happened now.
     """
 
     def __init__(self, handler: KafkaHandler, name: str = "") -> None:
@@ -67,9 +66,7 @@ class KafkaLogger:
 
     def _write(self, event: RenderedEvent | str | bytes, level: str) -> None:
         if not isinstance(event, RenderedEvent):
-            value = event.encode("utf-8", "backslashreplace") if isinstance(event, str) else bytes(event)
-            key = self._handler.renderer.key
-            event = RenderedEvent(value, key, time.time_ns() // 1_000_000, level)
+            event = self._handler.renderer.foreign(event, level)
         self._handler.sink.write(event)
 
     def lose(self, level: str) -> None:
