@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TypeAlias
 
 __all__ = ["COMMANDS", "STAGES", "parser"]
 
@@ -13,6 +14,8 @@ COMMANDS = (
     *("check", "rules", "lint", "test", "explain"),
     "dead-letters",
 )
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 — no public name
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,18 +57,30 @@ def parser() -> argparse.ArgumentParser:
         help="leave out rules that can't be used, and say why, instead of refusing to start",
     )
 
+    _add_worker(commands, [common, loading, served])
+    _add_run(commands, [common, loading, served])
+    _add_kafka_commands(commands, [common])
+    commands.add_parser("check", parents=[common, loading], help="check the configuration and the rules")
+    _add_rule_commands(commands, [configured, processed])
+    _add_dead_letters(commands, [common])
+    return top
+
+
+def _add_worker(commands: _Commands, parents: list[argparse.ArgumentParser]) -> None:
     worker = commands.add_parser(
         "worker",
-        parents=[common, loading, served],
+        parents=parents,
         help="consume from Kafka: detect, correlate, notify; any number may run",
     )
     worker.add_argument(
         "--stage", action="append", choices=STAGES, help="run only this stage; may be repeated (default: all)"
     )
 
+
+def _add_run(commands: _Commands, parents: list[argparse.ArgumentParser]) -> None:
     run = commands.add_parser(
         "run",
-        parents=[common, loading, served],
+        parents=parents,
         help="the same job on files or standard input, without Kafka",
     )
     run.add_argument("files", nargs="*", metavar="FILE", help="what to read; - is standard input")
@@ -82,7 +97,10 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--rules", action="append", metavar="PATH", help="rules instead of the configured ones")
 
-    topics = commands.add_parser("topics", parents=[common], help="create the topics that are missing")
+
+def _add_kafka_commands(commands: _Commands, parents: list[argparse.ArgumentParser]) -> None:
+    """Add what prepares Kafka, or is one."""
+    topics = commands.add_parser("topics", parents=parents, help="create the topics that are missing")
     topics.add_argument(
         "--partitions", type=int, default=6, help="of each topic that workers share (default: 6)"
     )
@@ -97,19 +115,15 @@ def parser() -> argparse.ArgumentParser:
         "--port", type=int, default=9092, help="on loopback; 0: any free port (default: 9092)"
     )
 
-    commands.add_parser("check", parents=[common, loading], help="check the configuration and the rules")
-    _add_rule_commands(commands, [configured, processed])
 
+def _add_dead_letters(commands: _Commands, parents: list[argparse.ArgumentParser]) -> None:
     letters = commands.add_parser(
-        "dead-letters", parents=[common], help="list the records that were put aside"
+        "dead-letters", parents=parents, help="list the records that were put aside"
     )
     letters.add_argument("--redrive", action="store_true", help="write each back to the topic it came from")
-    return top
 
 
-def _add_rule_commands(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], parents: list[argparse.ArgumentParser]
-) -> None:
+def _add_rule_commands(commands: _Commands, parents: list[argparse.ArgumentParser]) -> None:
     """Add what is about rules themselves; none of these needs Kafka."""
     rules = commands.add_parser("rules", parents=parents, help="list what is loaded, and what it needs")
     rules.add_argument(

@@ -21,7 +21,7 @@ from consumers.rules import SHIPPED, RuleCache, default_cache, load_usable
 from pipeline.decode import FORMATS, Auto, choose
 from pipeline.detect.engine import Engine
 from pipeline.errors import DecodeError, TocsinError
-from pipeline.python_rule import PythonRule
+from pipeline.python_rule import PythonRule, described
 from pipeline.sigma.explanation.describe import printable, quoted
 from pipeline.sigma.explanation.explain import Explained
 from pipeline.sigma.explanation.explain import explain as explain_condition
@@ -261,6 +261,6 @@ def _python_matcher(rule: PythonRule) -> Matcher:
 def _asked(rule: PythonRule, event: Event) -> tuple[bool, str]:
     try:
         matched = rule(event)
-    except Exception as error:  # noqa: BLE001 - whatever a rule does is what is to be told
-        return False, printable(f"raised {type(error).__name__}: {error}; that counts as no match")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a rule does is what is to be told
+        return False, printable(f"raised {described(error)}; that counts as no match")
     return matched, "returns yes" if matched else "returns no"

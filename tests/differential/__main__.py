@@ -80,8 +80,8 @@ def main(arguments: Sequence[str]) -> int:
         comparison.run(list(itertools.islice(stream, min(_BATCH, left))))
         left -= _BATCH
     for miss in comparison.misses[:_SHOWN]:
-        print(f"MISSED {miss.rule.about.id} {miss.rule.condition}\n       {miss.raw!r}")  # noqa: T201
-    print(  # noqa: T201
+        print(f"MISSED {miss.rule.about.id} {miss.rule.condition}\n       {miss.raw!r}")  # noqa: T201 — a program's output
+    print(  # noqa: T201 — likewise
         f"{comparison.comparisons:,} comparisons of {options.count:,} events with {len(rules):,} rules "
         f"in {time.monotonic() - began:.0f} s: {comparison.matches:,} matches "
         f"of {len(comparison.fired):,} rules, {comparison.candidates:,} candidates, "

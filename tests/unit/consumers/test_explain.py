@@ -266,6 +266,19 @@ def test_a_rule_in_python_is_asked(
     assert says(explanation, "function") == told
 
 
+def test_a_rule_in_python_that_leaves_or_raises_what_has_no_text_is_told_all_the_same(
+    tmp_path: Path, rules: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = "class Mute(Exception):\n    def __str__(self):\n        raise ValueError\n\n\n" + PYTHON.replace(
+        'return event.fields["amount"] % 2 == 1', "raise SystemExit(3) if BODY else Mute"
+    )
+    for body, told in (("True", "SystemExit"), ("False", "Mute")):
+        (tmp_path / "odd.py").write_text(odd.replace("BODY", body), encoding="utf-8")
+        explanation = one(capsys, "odd amount", '{"amount": 5}', rules, python=[str(tmp_path / "odd.py")])
+        assert not explanation["fires"]
+        assert says(explanation, "function").startswith(f"raised {told}")
+
+
 # --- which event -----------------------------------------------------------------------------------------
 
 LINES = MATCHING + "\n" + '{"event": "refused", "amount": 5}\n'

@@ -289,7 +289,7 @@ def test_a_rule_in_python_that_is_not_as_it_must_be_is_refused(
     arguments: dict[str, object], told: str
 ) -> None:
     with pytest.raises(Exception, match=told) as caught:
-        rule(**arguments)(lambda _: True)  # type: ignore[arg-type]
+        rule(**arguments)(lambda _: True)  # type: ignore[arg-type]  # wrong on purpose
     assert "test_engine.py:" in str(caught.value)
 
 

@@ -42,7 +42,7 @@ Fields = dict[str, object]
 
 # --- drawn -------------------------------------------------------------------------------------------
 
-FRAGMENTS = ["a", "b", "A", "ab", "Ba", "é", "\u0130", "\u212a", "k", "\0", "\n", "-", "–", "5", "", "*"]  # noqa: RUF001
+FRAGMENTS = ["a", "b", "A", "ab", "Ba", "é", "\u0130", "\u212a", "k", "\0", "\n", "-", "–", "5", "", "*"]  # noqa: RUF001 — look-alikes
 NAMES = ["a", "b", "a.b", "b.a", "a.a", "a.b.a"]
 fragments = st.lists(st.sampled_from(FRAGMENTS), max_size=3).map("".join)
 parts = st.lists(fragments | st.sampled_from(list(Wild)), max_size=5).map(tuple)
@@ -222,7 +222,7 @@ def _fits(signs: list[str | Wild], text: str) -> bool:
 def _is(sign: str | Wild, char: str) -> bool:
     if sign is Wild.ONE:
         return True
-    return char in "-/–—―" if sign is Wild.DASH else char == sign  # noqa: RUF001
+    return char in "-/–—―" if sign is Wild.DASH else char == sign  # noqa: RUF001 — the dashes of `windash`
 
 
 def look_up(fields: Fields | object, name: str) -> list[object]:
