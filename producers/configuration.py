@@ -10,7 +10,7 @@ from producers.handler import KafkaHandler
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from producers.handler import HandlerOptions
+    from producers.options import HandlerOptions
 
 __all__ = ["configure"]
 

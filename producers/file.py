@@ -16,7 +16,7 @@ from producers.process import join, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from producers.event import RenderedEvent
+    from producers.event.renderer import RenderedEvent
 
 __all__ = ["FileSink"]
 

@@ -7,48 +7,23 @@ log call of every thread.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
-import pathlib
-import socket
-import sys
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING
 
-from producers.encoding import MIN_EVENT_BYTES
-from producers.event import Renderer, level_of
-from producers.masking import Masking
+from producers.event.masking import Masking
+from producers.event.renderer import Renderer, level_of
+from producers.options import settle
 from producers.process import MAX_RENDERING, within
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
+    from typing import Unpack
 
+    from producers.options import HandlerOptions
     from producers.sink import Sink
 
-__all__ = ["HandlerOptions", "KafkaHandler"]
-
-_COMPRESSIONS = ("gzip", "lz4", "zstd", "snappy")
-
-
-class HandlerOptions(TypedDict, total=False):
-    """The keyword arguments of `KafkaHandler`, for those who pass them on."""
-
-    bootstrap_servers: str | list[str] | None
-    topic: str
-    path: str | os.PathLike[str] | None
-    service: str | None
-    environment: str | None
-    host: str | None
-    compression: str | None
-    capture_exceptions: bool
-    mask: bool
-    mask_keys: Collection[str]
-    queue_bytes: int
-    queue_records: int
-    max_event_bytes: int
-    linger_ms: float
-    flush_timeout_s: float
-    client_options: Mapping[str, Any] | None
+__all__ = ["KafkaHandler"]
 
 
 class KafkaHandler(logging.Handler):
@@ -58,95 +33,22 @@ class KafkaHandler(logging.Handler):
     that is set has no effect: the event form is fixed, and the caller's own fields travel with `extra=`.
     """
 
-    def __init__(  # noqa: PLR0913 - dictConfig passes keyword arguments, one an option
-        self,
-        level: int | str = logging.NOTSET,
-        *,
-        bootstrap_servers: str | list[str] | None = None,
-        topic: str = "logs",
-        path: str | os.PathLike[str] | None = None,
-        service: str | None = None,
-        environment: str | None = None,
-        host: str | None = None,
-        compression: str | None = "gzip",
-        capture_exceptions: bool = True,
-        mask: bool = True,
-        mask_keys: Collection[str] = (),
-        queue_bytes: int = 16 * 1024 * 1024,
-        queue_records: int = 100_000,
-        max_event_bytes: int = 256 * 1024,
-        linger_ms: float = 5,
-        flush_timeout_s: float = 5,
-        client_options: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, level: int | str = logging.NOTSET, **options: Unpack[HandlerOptions]) -> None:
         """Set up; nothing is connected before the first record.
 
         Args:
             level: least level to handle.
-            bootstrap_servers: `host:port` of brokers; else `KAFKA_BOOTSTRAP_SERVERS`, else localhost:9092.
-            topic: the topic.
-            path: a file to append JSON lines to instead of using Kafka; `-` is standard output.
-            service: the service's name; else `TOCSIN_SERVICE`, else the name of the script. A record's own
-                `service` (from `extra=` or bound) goes before it.
-            environment: `production` or the like; else `TOCSIN_ENVIRONMENT`.
-            host: the machine's name; else what the system says.
-            compression: gzip, None, or with the codecs installed lz4, zstd, snappy.
-            capture_exceptions: whether a record of level ERROR or above that is logged in an `except` block
-                takes the exception along, though the call doesn't say `exc_info`.
-            mask: whether secrets are replaced before an event leaves the process.
-            mask_keys: names of fields that are secret here, beside those that are everywhere.
-            queue_bytes: most bytes of events that wait for the broker; when full, lower levels make room.
-            queue_records: most events that wait for the broker.
-            max_event_bytes: most bytes of one event; a larger one is cut.
-            linger_ms: how long an event waits for company, in milliseconds.
-            flush_timeout_s: most seconds to wait for the broker in `flush` and at exit.
-            client_options: further arguments of `AIOKafkaProducer`: `security_protocol`, `ssl_context`,
-                `sasl_mechanism` and so on (any type, as they are there).
+            options: see `HandlerOptions`.
 
         Raises:
+            TypeError: an option that there is not.
             ValueError: options that contradict each other or are out of range; a codec that is not there.
             OSError: the file can't be opened.
         """
         super().__init__(level)
-        if path is not None and bootstrap_servers is not None:
-            raise ValueError("give either path or bootstrap_servers, not both")
-        _check_positive(queue_bytes=queue_bytes, queue_records=queue_records)
-        if max_event_bytes < MIN_EVENT_BYTES:
-            raise ValueError(f"max_event_bytes must be at least {MIN_EVENT_BYTES}, not {max_event_bytes}")
-        if linger_ms < 0 or flush_timeout_s < 0:
-            raise ValueError("linger_ms and flush_timeout_s can't be negative")
-        if mask_keys and not mask:
-            raise ValueError("mask_keys has no effect with mask=False")
-        self.renderer = Renderer(
-            service=service or os.environ.get("TOCSIN_SERVICE") or _script_name(),
-            environment=environment or os.environ.get("TOCSIN_ENVIRONMENT") or "",
-            host=host or socket.gethostname(),
-            capture_exceptions=capture_exceptions,
-            max_event_bytes=max_event_bytes,
-            masking=Masking(mask_keys) if mask else None,
-        )
-        self.sink: Sink
-        if path is not None:
-            from producers.file import FileSink  # noqa: PLC0415 - a service needs one of the two
-
-            self.sink = FileSink(os.fspath(path), self.renderer.notice)
-        else:
-            from producers.delivery import KafkaTarget  # noqa: PLC0415 - asyncio is a third of our start
-            from producers.kafka import KafkaSink  # noqa: PLC0415 - likewise
-
-            self.sink = KafkaSink(
-                KafkaTarget(
-                    _servers(bootstrap_servers),
-                    topic,
-                    _checked_compression(compression),
-                    linger_ms,
-                    client_options or {},
-                ),
-                self.renderer.notice,
-                queue_bytes=queue_bytes,
-                queue_records=queue_records,
-                flush_timeout_s=flush_timeout_s,
-            )
+        settled = settle(options)
+        self.renderer = _renderer(settled)
+        self.sink = _sink(settled, self.renderer)
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -201,28 +103,37 @@ class KafkaHandler(logging.Handler):
         super().close()
 
 
-def _servers(given: str | list[str] | None) -> str:
-    if isinstance(given, list):
-        return ",".join(given)
-    return given or os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or "localhost:9092"
+def _renderer(options: HandlerOptions) -> Renderer:
+    return Renderer(
+        service=options["service"] or "",
+        environment=options["environment"] or "",
+        host=options["host"] or "",
+        capture_exceptions=options["capture_exceptions"],
+        max_event_bytes=options["max_event_bytes"],
+        masking=Masking(options["mask_keys"]) if options["mask"] else None,
+    )
 
 
-def _script_name() -> str:
-    name = pathlib.PurePath(sys.argv[0]).stem if sys.argv else ""
-    return name if name not in {"", "-c", "-m", "-"} else "python"
+def _sink(options: HandlerOptions, renderer: Renderer) -> Sink:
+    path = options["path"]
+    if path is not None:
+        from producers.file import FileSink  # noqa: PLC0415 - a service needs one of the two
 
+        return FileSink(os.fspath(path), renderer.notice)
+    from producers.kafka.delivery import KafkaTarget  # noqa: PLC0415 - asyncio is a third of our start
+    from producers.kafka.sink import KafkaSink  # noqa: PLC0415 - likewise
 
-def _check_positive(**options: int) -> None:
-    for name, value in options.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
-
-
-def _checked_compression(name: str | None) -> str | None:
-    if name is None or name == "none":
-        return None
-    if name not in _COMPRESSIONS:
-        raise ValueError(f"compression {name!r} is unknown; valid: none, {', '.join(_COMPRESSIONS)}")
-    if name != "gzip" and importlib.util.find_spec("cramjam") is None:
-        raise ValueError(f"compression {name!r} needs codecs that are not installed: tocsin[codecs]")
-    return name
+    servers = options["bootstrap_servers"]
+    return KafkaSink(
+        KafkaTarget(
+            servers if isinstance(servers, str) else ",".join(servers or ()),
+            options["topic"],
+            options["compression"],
+            options["linger_ms"],
+            options["client_options"] or {},
+        ),
+        renderer.notice,
+        queue_bytes=options["queue_bytes"],
+        queue_records=options["queue_records"],
+        flush_timeout_s=options["flush_timeout_s"],
+    )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from producers.event import RenderedEvent, Renderer, method_level
+from producers.event.renderer import RenderedEvent, Renderer, method_level
 from producers.handler import KafkaHandler
 from producers.process import MAX_RENDERING, within
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from typing import Unpack
 
-    from producers.handler import HandlerOptions
+    from producers.options import HandlerOptions
 
 __all__ = ["EventRenderer", "KafkaLogger", "KafkaLoggerFactory"]
 

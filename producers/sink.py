@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from producers.event import RenderedEvent
+    from producers.event.renderer import RenderedEvent
 
 __all__ = ["Sink"]
 

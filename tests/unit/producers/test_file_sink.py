@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from producers.event import RenderedEvent
+from producers.event.renderer import RenderedEvent
 from producers.file import FileSink
 
 if TYPE_CHECKING:

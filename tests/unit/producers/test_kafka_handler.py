@@ -12,6 +12,7 @@ import pytest
 
 import producers
 from producers import KafkaHandler
+from producers.options import DEFAULTS, HandlerOptions
 from producers.process import within
 
 if TYPE_CHECKING:
@@ -218,3 +219,19 @@ def test_broker_away_costs_no_wait_bounded_memory_and_one_line(
 def test_unknown_name_of_the_package_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="Nothing"):
         producers.Nothing  # type: ignore[attr-defined]  # noqa: B018 - that is the test
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"topics": "x"}, "KafkaHandler has no option 'topics'; is topic meant?"),
+        ({"zzz": 1}, "KafkaHandler has no option 'zzz'; valid: bootstrap_servers, topic, "),
+    ],
+)
+def test_unknown_option_is_named_with_what_was_meant(options: dict[str, object], message: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(message)):
+        KafkaHandler(**options)  # type: ignore[arg-type]  # on purpose
+
+
+def test_every_option_has_a_default() -> None:
+    assert set(DEFAULTS) == set(HandlerOptions.__annotations__)

@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from producers.buffer import Buffer, Chunk
-from producers.event import RenderedEvent
+from producers.event.renderer import RenderedEvent
+from producers.kafka.buffer import Buffer, Chunk
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -13,13 +13,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from producers.encoding import encode, safe_text
-from producers.exception import describe_exception, exception_of
+from producers.event.encoding import MIN_EVENT_BYTES, encode, safe_text
+from producers.event.exception import describe_exception, exception_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from producers.masking import Masking
+    from producers.event.masking import Masking
 
 __all__ = ["RenderedEvent", "Renderer", "level_of", "method_level"]
 
@@ -97,7 +97,12 @@ class Renderer:
                 is being handled, though the call didn't say `exc_info`.
             max_event_bytes: most bytes of one event's JSON; larger ones are cut.
             masking: what is a secret; None to send everything as it is.
+
+        Raises:
+            ValueError: an event of that few bytes could not say what it is.
         """
+        if max_event_bytes < MIN_EVENT_BYTES:
+            raise ValueError(f"max_event_bytes must be at least {MIN_EVENT_BYTES}, not {max_event_bytes}")
         self._service = service
         self._environment = environment
         self._host = host

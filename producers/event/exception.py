@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from producers.encoding import safe_text
+from producers.event.encoding import safe_text
 
 if TYPE_CHECKING:
     from types import TracebackType

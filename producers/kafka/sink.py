@@ -12,15 +12,15 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from producers.buffer import Buffer
-from producers.delivery import Delivery, DeliveryLoop
+from producers.kafka.buffer import Buffer
+from producers.kafka.delivery import Delivery, DeliveryLoop
 from producers.process import finish_with_multiprocessing, join, say, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from producers.delivery import KafkaTarget
-    from producers.event import RenderedEvent
+    from producers.event.renderer import RenderedEvent
+    from producers.kafka.delivery import KafkaTarget
 
 __all__ = ["KafkaSink"]
 
@@ -47,7 +47,12 @@ class KafkaSink:
             queue_bytes: most bytes to hold until they are acknowledged.
             queue_records: most events to hold until they are acknowledged.
             flush_timeout_s: most seconds that `flush` and `close` wait by default.
+
+        Raises:
+            ValueError: a limit that would let nothing through.
         """
+        if flush_timeout_s < 0:
+            raise ValueError("flush_timeout_s can't be negative")
         self._target = target
         self._notice = notice
         self._flush_timeout_s = flush_timeout_s

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
-from producers.encoding import safe_text
+from producers.event.encoding import safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

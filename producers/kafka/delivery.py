@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import random
 import socket
 import time
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaProducer
 
-    from producers.buffer import Buffer, Record
+    from producers.kafka.buffer import Buffer, Record
 
 __all__ = ["Delivery", "DeliveryLoop", "KafkaTarget"]
 
+_COMPRESSIONS = ("gzip", "lz4", "zstd", "snappy")
 _BATCH_BYTES = 1_000_000  # the broker's default limit is 1,048,588
 _CHUNK_BYTES = 400_000  # leaves room in one batch for what Kafka adds to small records
 _SILENCE_S = 3.0
@@ -55,6 +57,9 @@ class KafkaTarget:
         compression: `gzip`, `lz4`, `zstd`, `snappy`, or None.
         linger_ms: how long the first record waits for company.
         client_options: further arguments of `AIOKafkaProducer`: `security_protocol`, `ssl_context`, `sasl_…`.
+
+    Raises:
+        ValueError: a codec that there is not, or that is not installed; less than no time.
     """
 
     bootstrap_servers: str
@@ -62,6 +67,17 @@ class KafkaTarget:
     compression: str | None
     linger_ms: float
     client_options: Mapping[str, Any] = field(default_factory=dict)  # as aiokafka types them
+
+    def __post_init__(self) -> None:
+        if self.linger_ms < 0:
+            raise ValueError("linger_ms can't be negative")
+        name = self.compression
+        if name == "none":
+            object.__setattr__(self, "compression", None)
+        elif name is not None and name not in _COMPRESSIONS:
+            raise ValueError(f"compression {name!r} is unknown; valid: none, {', '.join(_COMPRESSIONS)}")
+        elif name not in {None, "gzip"} and importlib.util.find_spec("cramjam") is None:
+            raise ValueError(f"compression {name!r} needs codecs that are not installed: tocsin[codecs]")
 
 
 class DeliveryLoop(asyncio.SelectorEventLoop):

@@ -18,7 +18,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from producers.event import RenderedEvent
+    from producers.event.renderer import RenderedEvent
 
 __all__ = ["Buffer", "Chunk", "Record"]
 
@@ -100,7 +100,13 @@ class Buffer:
         Args:
             max_bytes: most bytes to hold.
             max_records: most records to hold.
+
+        Raises:
+            ValueError: nothing would fit.
         """
+        for name, value in (("queue_bytes", max_bytes), ("queue_records", max_records)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
         self._max_bytes = max_bytes
         self._max_records = max_records
         self.renew()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 
-from producers.buffer import Buffer
-from producers.delivery import Delivery, KafkaTarget
-from producers.event import RenderedEvent
+from producers.event.renderer import RenderedEvent
+from producers.kafka.buffer import Buffer
+from producers.kafka.delivery import Delivery, KafkaTarget
 
 
 async def test_record_that_nobody_woke_the_delivery_for_is_taken() -> None:

@@ -11,7 +11,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.event import RenderedEvent, Renderer, level_of
+from producers.event.renderer import RenderedEvent, Renderer, level_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

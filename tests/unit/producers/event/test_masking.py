@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import producers
 from producers import KafkaHandler, KafkaLoggerFactory
-from producers.event import Renderer
-from producers.masking import MASK, Masking
+from producers.event.masking import MASK, Masking
+from producers.event.renderer import Renderer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.encoding import MIN_EVENT_BYTES, encode, safe_text
+from producers.event.encoding import MIN_EVENT_BYTES, encode, safe_text
 
 LIMIT = 256 * 1024
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import sys
 
-from producers.exception import describe_exception, exception_of
+from producers.event.exception import describe_exception, exception_of
 
 
 def caught(raiser: object) -> BaseException:

@@ -1,0 +1,1 @@
+"""Events: what a service logs, in the form that travels."""
