@@ -22,6 +22,7 @@ __all__ = [
     "finish",
     "finish_with_multiprocessing",
     "hush",
+    "importing",
     "join",
     "say",
     "within",
@@ -30,6 +31,7 @@ __all__ = [
 # One more than a log call: what an object logs while it is rendered is wanted, without end it is not.
 MAX_RENDERING = 2
 _ERROR = 40
+_IMPORT_S = 5.0
 
 
 class Member(Protocol):
@@ -136,6 +138,41 @@ def _renew() -> None:
         member.renew()
 
 
+class _Importing:
+    """Keeps forks and our imports apart: a child forked in the midst of one is left with half a module."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held = False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def before_fork(self) -> None:
+        # In limited time: who forks while it imports, too, may be who we wait for.
+        self._held = self._lock.acquire(timeout=_IMPORT_S)
+
+    def after_fork(self) -> None:
+        if self._held:
+            self._held = False
+            self._lock.release()
+
+    def renew(self) -> None:
+        self._lock = threading.Lock()
+        self._held = False
+
+
+importing = _Importing()
+"""Held by a thread of ours while it imports."""
+
 atexit.register(finish)
 if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=importing.before_fork,
+        after_in_parent=importing.after_fork,
+        after_in_child=importing.renew,
+    )
     os.register_at_fork(after_in_child=_renew)

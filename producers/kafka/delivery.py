@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from producers.process import hush, say
+from producers.process import hush, importing, say
 
 if TYPE_CHECKING:
     import selectors
@@ -202,8 +202,13 @@ class Delivery:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def _connect(self) -> AIOKafkaProducer:
-        # Here and not at the top: its 200 ms are the background thread's, not the service's start.
-        from aiokafka import AIOKafkaProducer  # noqa: PLC0415 - not before it is needed: it costs start-up time
+        # Here and not at the top: its 200 ms are the background thread's, not the service's start. With all
+        # that is loaded on first use later, since a fork waits for this import alone.
+        with importing:
+            import encodings.idna  # noqa: F401, PLC0415 - for names of hosts
+
+            from aiokafka import AIOKafkaProducer  # noqa: PLC0415 - as said
+            from aiokafka.partitioner import DefaultPartitioner  # noqa: F401, PLC0415 - likewise
 
         hush("aiokafka")
         producer = self._producer = AIOKafkaProducer(

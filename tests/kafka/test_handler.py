@@ -260,6 +260,27 @@ work('parent')
     assert counts == {"parent": 150, "child-0": 50, "child-1": 50, "bare": 50}
 
 
+async def test_child_forked_while_the_client_is_being_imported_delivers(
+    kafka: Kafka, make_topic: MakeTopic
+) -> None:
+    topic = await make_topic()
+    code = """
+import logging, os, sys, producers
+logging.getLogger().addHandler(
+    producers.KafkaHandler(bootstrap_servers=sys.argv[1], topic=sys.argv[2], flush_timeout_s=10))
+logging.error('starts the thread, which begins to import')
+while 'aiokafka' not in sys.modules:
+    pass
+child = os.fork()
+logging.error('after the fork')
+if child:
+    os.waitpid(child, 0)
+"""
+    done = await asyncio.to_thread(script, code, kafka.bootstrap_servers, topic)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(await read(kafka, topic, 3)) == 3
+
+
 async def test_example_service_told_to_stop_delivers_what_it_logged(
     kafka: Kafka, make_topic: MakeTopic
 ) -> None:
