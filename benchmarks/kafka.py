@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from consumers.kafka.topics import TopicSpec, ensure_topics
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-__all__ = ["PARTITIONS", "Topic", "broker"]
+__all__ = ["PARTITIONS", "Topic", "broker", "free_port"]
 
 PARTITIONS = 4
 # Any: aiokafka's records, of Python or of C.
@@ -38,6 +39,13 @@ async def broker() -> AsyncIterator[str]:
             yield one.bootstrap_servers
         finally:
             await asyncio.to_thread(one.stop)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class Topic:

@@ -1,0 +1,1 @@
+"""Accounts of what services log: logged = received + dropped, whatever happens to broker and process."""
