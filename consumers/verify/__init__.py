@@ -1,0 +1,1 @@
+"""`tocsin verify-log`: reading a chained topic and saying what is not as the handlers wrote it."""

@@ -1,0 +1,1 @@
+"""The chain: checking that the records of a topic are those that the handlers wrote."""
