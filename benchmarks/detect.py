@@ -19,6 +19,7 @@ import orjson
 from benchmarks.events import application_events
 from benchmarks.kafka import PARTITIONS, Topic, broker
 from benchmarks.measure import interleave, table
+from consumers.kafka.detect import as_batch
 from consumers.kafka.lean import poll_lean
 from consumers.rules import SHIPPED, load_rules
 from pipeline.detect.detect import Detect, Source
@@ -78,15 +79,29 @@ def _count(_: TopicPartition, rows: Sequence[Any]) -> int:
     return len(rows)
 
 
-def _stage(detect: Detect, topic: str) -> Callable[[TopicPartition, Sequence[Any]], None]:
-    """Return what does the detect stage's work, with partitions opened anew and rules compiled before."""
+def _stage(
+    detect: Detect, topic: str, *, accounts: bool = True
+) -> Callable[[TopicPartition, Sequence[Any]], None]:
+    """Return what does the detect stage's work, with partitions opened anew and rules compiled before.
+
+    Args:
+        detect: the stage of the core.
+        topic: what is read.
+        accounts: whether accounts of sources are kept, as the worker always does.
+    """
     for number in range(PARTITIONS):
+        # Let go of first, so that the account of the reading before does not go on.
+        detect.close(Partition(topic, number))
         detect.open(Partition(topic, number), DECLARED, 0, 0)
 
     def work(tp: TopicPartition, rows: Sequence[Any]) -> None:
-        offsets, times = [r.offset for r in rows], [r.timestamp for r in rows]
-        batch = Batch(Partition(tp.topic, tp.partition), offsets, times, [r.value for r in rows])
-        detect.process(batch, time.time_ns() // 1_000_000)
+        now_ms = time.time_ns() // 1_000_000
+        if accounts:
+            batch = detect.account(as_batch(tp, rows, caught_up=False), now_ms)
+        else:
+            offsets, times = [r.offset for r in rows], [r.timestamp for r in rows]
+            batch = Batch(Partition(tp.topic, tp.partition), offsets, times, [r.value for r in rows])
+        detect.process(batch, now_ms)
 
     return work
 
@@ -114,6 +129,9 @@ async def run(events: int = 200_000, rounds: int = 7) -> str:
                 "getmany, only counted": lambda: topic.read(_getmany, _count),
                 "lean polling, only counted": lambda: topic.read(_lean, _count),
                 "detect stage, all shipped rules": lambda: topic.read(_lean, _stage(detect, name)),
+                "the same, without accounts of sources": lambda: topic.read(
+                    _lean, _stage(detect, name, accounts=False)
+                ),
                 "detect stage, plain getmany": lambda: topic.read(_getmany, _stage(detect, name)),
             },
             rounds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import os
 import socket
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["PARTITIONS", "Topic", "broker", "free_port"]
 
 PARTITIONS = 4
+# Three processes write to each partition in turn, as many records at a time as a handler sends of a busy
+# service within its linger.
+_SOURCES = 3
+_RUN = 20
 # Any: aiokafka's records, of Python or of C.
 Poll = "Callable[[AIOKafkaConsumer], Awaitable[Mapping[TopicPartition, Sequence[Any]]]]"
 
@@ -55,10 +60,11 @@ class Topic:
         """Name it; `fill` makes it."""
         self._servers = servers
         self._name = name
+        self._seqs: collections.Counter[bytes] = collections.Counter()
         self.events = 0
 
     async def fill(self, values: Sequence[bytes]) -> None:
-        """Create the topic and write the values to its partitions, in turn."""
+        """Create the topic and write the values to its partitions in turn, with the headers of handlers."""
         await ensure_topics(
             self._servers, [TopicSpec(self._name, PARTITIONS, {"retention.ms": "-1"})], wait_s=20
         )
@@ -69,9 +75,18 @@ class Topic:
         try:
             now_ms = time.time_ns() // 1_000_000
             for i, value in enumerate(values):
+                partition = i % PARTITIONS
+                which = i // PARTITIONS // _RUN % _SOURCES
+                source = b"%013d-%d%d" % (0, partition, which)
                 await producer.send(
-                    self._name, value=value, partition=i % PARTITIONS, timestamp_ms=now_ms + i // 1000
+                    self._name,
+                    value=value,
+                    key=b"service-%d" % partition,
+                    partition=partition,
+                    timestamp_ms=now_ms + i // 1000,
+                    headers=[("source", source), ("seq", b"%d" % self._seqs[source])],
                 )
+                self._seqs[source] += 1
             await producer.flush()
         finally:
             await producer.stop()

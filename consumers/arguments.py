@@ -12,7 +12,7 @@ STAGES = ("detect", "correlate", "notify")
 COMMANDS = (
     *("worker", "run", "topics", "broker"),
     *("check", "rules", "lint", "test", "explain"),
-    "dead-letters",
+    *("dead-letters", "verify-log"),
 )
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 — no public name
@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("check", parents=[common, loading], help="check the configuration and the rules")
     _add_rule_commands(commands, [configured, processed])
     _add_dead_letters(commands, [common])
+    _add_verify_log(commands, [common])
     return top
 
 
@@ -121,6 +122,38 @@ def _add_dead_letters(commands: _Commands, parents: list[argparse.ArgumentParser
         "dead-letters", parents=parents, help="list the records that were put aside"
     )
     letters.add_argument("--redrive", action="store_true", help="write each back to the topic it came from")
+
+
+def _add_verify_log(commands: _Commands, parents: list[argparse.ArgumentParser]) -> None:
+    verify = commands.add_parser(
+        "verify-log", parents=parents, help="find what was altered, removed or inserted in a chained topic"
+    )
+    verify.add_argument("topic", metavar="TOPIC", help="its full name")
+    verify.add_argument(
+        "--key-file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a key of the chain; may be repeated (default: TOCSIN_CHAIN_KEY or TOCSIN_CHAIN_KEY_FILE)",
+    )
+    verify.add_argument(
+        "--since",
+        default="",
+        metavar="WHEN",
+        help="begin with records of this time, ISO 8601, or this long ago, such as 24h (default: the oldest)",
+    )
+    verify.add_argument(
+        "--marks", metavar="FILE", help="see that the log goes on from here, and keep here where it ends"
+    )
+    verify.add_argument(
+        "--allow-unchained",
+        action="store_true",
+        help="others write to the topic too, without a chain: count their records, don't report them",
+    )
+    verify.add_argument(
+        "--written-to", default="", metavar="TOPIC", help="where the records were written, if this is a copy"
+    )
+    verify.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 
 
 def _add_rule_commands(commands: _Commands, parents: list[argparse.ArgumentParser]) -> None:

@@ -71,9 +71,18 @@ def _slack(config: Config, slack: SlackConfig, patience: dict[str, Patience]) ->
         url = slack.api_url or config.global_.slack_api_url
         return SlackWebhookReceiver(url.reveal(), interval_s=interval_s, patience=_of(patience, url.reveal()))
     base = slack.app_url or config.global_.slack_app_url
-    # Receivers of one channel share what Slack said of it.
-    shared = _of(patience, f"{base} {slack.channel}")
-    return SlackReceiver(token.reveal(), slack.channel, base_url=base, interval_s=interval_s, patience=shared)
+    # Receivers of one channel share what Slack said of it; one that chooses has several.
+    shared = _of(patience, f"{base} {slack.channel} {slack.channel_label}")
+    return SlackReceiver(
+        token.reveal(),
+        slack.channel,
+        base_url=base,
+        interval_s=interval_s,
+        patience=shared,
+        channel_label=slack.channel_label,
+        channels=slack.channels,
+        replies_per_hour=slack.replies_per_hour,
+    )
 
 
 def _of(patience: dict[str, Patience], key: str) -> Patience:

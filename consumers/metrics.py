@@ -64,6 +64,12 @@ class Metrics:
             ["stage", "error"],
             registry=self.registry,
         )
+        self._unreadable = Counter(
+            "tocsin_unreadable_batches",
+            "Batches that the Kafka client can't read, by stage and what became of them.",
+            ["stage", "result"],
+            registry=self.registry,
+        )
         self.registry.register(self)
 
     def watch_detect(self, detect: Detect) -> None:
@@ -99,6 +105,10 @@ class Metrics:
         """Count a record that was put aside."""
         self._dead.labels(stage, error).inc()
 
+    def unreadable(self, stage: str, result: str) -> None:
+        """Count a batch that the client could not read: `mended` or `skipped`."""
+        self._unreadable.labels(stage, result).inc()
+
     def render(self) -> bytes:
         """Return the text of a scrape."""
         return generate_latest(self.registry)
@@ -107,6 +117,7 @@ class Metrics:
         """Yield what is read from the stages (prometheus_client's collector protocol)."""
         yield from self._rule_metrics()
         yield from self._detect_metrics()
+        yield from self._source_metrics()
         yield from self._python_metrics()
         yield from self._correlate_metrics()
         yield from self._notify_metrics()
@@ -178,6 +189,35 @@ class Metrics:
         for rule, n in by_rule.items():
             matches.add_metric([rule], n)
         yield matches
+
+    def _source_metrics(self) -> Iterator[Metric]:
+        counts = [d.sources for d in self._detects]
+        lost = CounterMetricFamily(
+            "tocsin_source_lost_records", "Records that are missing, by service.", labels=["service"]
+        )
+        by_service: dict[str, int] = {}
+        for count in counts:
+            for service, n in count.lost.items():
+                by_service[service] = by_service.get(service, 0) + n
+        for service, n in by_service.items():
+            lost.add_metric([service], n)
+        yield lost
+        for name, text, value in (
+            ("duplicate_records", "Records passed over, as read before.", sum(c.repeated for c in counts)),
+            ("reordered_records", "Records that came after younger ones.", sum(c.reordered for c in counts)),
+            ("returned_records", "Records that came after being lost.", sum(c.returned for c in counts)),
+            ("words_dropped", "Words on sources that were not written.", sum(c.untold for c in counts)),
+        ):
+            yield CounterMetricFamily(f"tocsin_source_{name}", text, value=value)
+        accounts = [d.accounts for d in self._detects]
+        yield GaugeMetricFamily(
+            "tocsin_sources", "Sources that accounts are kept of.", value=sum(known for known, _ in accounts)
+        )
+        yield GaugeMetricFamily(
+            "tocsin_silent_services",
+            "Services that have fallen silent.",
+            value=sum(silent for _, silent in accounts),
+        )
 
     def _correlate_metrics(self) -> Iterator[Metric]:
         shards = list(self._correlates())

@@ -40,7 +40,13 @@ def declared_source(declared: SourceConfig) -> Source:
         raise ConfigError(
             f"no such time zone: {declared.timezone!r}; write it as Europe/Vienna", path="sources"
         ) from error
-    return Source(declared.format, logsources, service=declared.service, zone=zone)
+    return Source(
+        declared.format,
+        logsources,
+        service=declared.service,
+        zone=zone,
+        silence_ms=declared.silence.ms,
+    )
 
 
 def file_sources(

@@ -30,6 +30,7 @@ from consumers.embedded import Embedded
 from consumers.explain import explain
 from consumers.files import FileReader, StdinReader
 from consumers.kafka.client import Client
+from consumers.kafka.control import Control
 from consumers.kafka.correlate import CorrelateStage
 from consumers.kafka.dead_letters import DeadLetters
 from consumers.kafka.detect import DetectStage
@@ -54,8 +55,11 @@ from consumers.rules import (
 )
 from consumers.sources import declared_source, file_sources, warn_of_universal
 from consumers.state.sqlite import Database
+from consumers.verify.command import VerifyOptions, verify_log
+from consumers.verify.keys import own_key
 from consumers.web import serve_web
 from pipeline.config.read import Settings, read_config
+from pipeline.control import RecorderRequests
 from pipeline.correlate.correlate import Correlate
 from pipeline.decode import choose
 from pipeline.detect.detect import Detect, Source
@@ -142,6 +146,19 @@ def _run(args: argparse.Namespace) -> int:
             )
         case "dead-letters":
             work = commands.dead_letters(settings, redrive=args.redrive)
+        case "verify-log":
+            work = verify_log(
+                settings.config.kafka,
+                VerifyOptions(
+                    args.topic,
+                    args.key_file,
+                    args.since,
+                    args.written_to,
+                    args.allow_unchained,
+                    args.marks,
+                    args.format,
+                ),
+            )
         case "run":
             work = _embedded(args, settings)
         case _:
@@ -379,6 +396,7 @@ class _Assembly:
         detect = _detect(self._settings, self.live, self._cache)
         errors = PythonErrors(detect.python, now_ms)
         self.metrics.watch_detect(detect)
+        chain_key = own_key(os.environ)
         for topic, source in self._sources.items():
             warn_of_universal(detect, source)
             unfiltered = detect.unfiltered(source)
@@ -392,6 +410,7 @@ class _Assembly:
                 self._letters("detect"),
                 gate=self.live.detecting,
                 python_errors=errors,
+                chain_key=chain_key,
             )
 
     def _correlate(self) -> Stage:
@@ -404,10 +423,17 @@ class _Assembly:
             self._letters("correlate"),
             self._sources,
             self.live.correlating,
+            self._control(),
         )
         self.live.shards = stage.shards.values
         self.metrics.watch_correlate(stage.shards.values)
         return stage
+
+    def _control(self) -> Control | None:
+        recorder = self._settings.config.flight_recorder
+        if not recorder.enabled:
+            return None
+        return Control(RecorderRequests(recorder.severity), self._topics.control, now_ms)
 
     def _notify(self) -> Stage:
         settings = self._settings

@@ -85,6 +85,9 @@ class Batch(msgspec.Struct, frozen=True):
         times_ms: each record's timestamp (Kafka's; for files the time it was read).
         values: the bytes as they came.
         caught_up: whether the source had nothing after the last of them.
+        keys: each record's key; empty where there are none, or nobody asks.
+        headers: each record's headers, as name and value; likewise.
+        repeated: offsets of records that were read before: they are passed over.
     """
 
     partition: Partition
@@ -92,3 +95,6 @@ class Batch(msgspec.Struct, frozen=True):
     times_ms: Sequence[int]
     values: Sequence[bytes | None]
     caught_up: bool = False
+    keys: Sequence[bytes | None] = ()
+    headers: Sequence[Sequence[tuple[str, bytes | None]]] = ()
+    repeated: frozenset[int] = frozenset()

@@ -22,7 +22,7 @@ from consumers.broker.jars import INSTALL_HINT, fetch_jars
 from pipeline.errors import TocsinError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import FrameType, TracebackType
 
 __all__ = ["QUICK_START", "Broker", "default_cache", "serve"]
@@ -45,8 +45,9 @@ _SERVER_PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners={listeners},CONTROLLER://{host}:{controller_port}
+advertised.listeners={listeners}
+listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs=data
@@ -96,6 +97,9 @@ class Broker:
         cache: holds Kafka's jars; `default_cache()` unless given.
         port: the port to listen on; 0 for a free one.
         java_options: options of the Java runtime.
+        listeners: further listeners by name, each with its security protocol.
+        properties: of the server, beside or instead of ours; what the listeners need.
+        format_options: of `kafka-storage format`, such as `--add-scram`.
     """
 
     def __init__(
@@ -105,18 +109,30 @@ class Broker:
         cache: Path | None = None,
         port: int = 0,
         java_options: Sequence[str] = QUICK_START,
+        listeners: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+        format_options: Sequence[str] = (),
     ) -> None:
         self._directory = directory.resolve()
         self._cache = (cache or default_cache()).resolve()
         self._java_options = java_options
         self._port = port
         self._controller_port = 0
+        self._protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {})}
+        self._ports: dict[str, int] = {}
+        self._format_options = tuple(format_options)
+        self.properties = dict(properties or {})
+        """What was given; a change counts from the next start on."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap_servers(self) -> str:
         """Where clients connect: `host:port`."""
         return f"{_HOST}:{self._port}"
+
+    def address(self, listener: str) -> str:
+        """Return where clients of a further listener connect, once the broker has started: `host:port`."""
+        return f"{_HOST}:{self._ports[listener]}"
 
     @property
     def log_path(self) -> Path:
@@ -217,13 +233,18 @@ class Broker:
 
     def _configure(self) -> None:
         if not self._controller_port:
-            self._controller_port, free = _free_ports(2)
+            self._controller_port, free, *others = _free_ports(1 + len(self._protocols))
             self._port = self._port or free
+            self._ports = dict(zip(self._protocols, (self._port, *others), strict=True))
         if not _is_free(self._port):
             raise TocsinError(f"port {self._port} is taken; is another broker running?")
         properties = _SERVER_PROPERTIES.format(
-            host=_HOST, port=self._port, controller_port=self._controller_port
+            host=_HOST,
+            controller_port=self._controller_port,
+            listeners=",".join(f"{name}://{_HOST}:{port}" for name, port in self._ports.items()),
+            protocols=",".join(f"{name}:{protocol}" for name, protocol in self._protocols.items()),
         )
+        properties += "".join(f"{name}={value}\n" for name, value in self.properties.items())
         (self._directory / "server.properties").write_text(properties, "utf-8")
         (self._directory / "log4j2.properties").write_text(_LOG4J_PROPERTIES, "utf-8")
 
@@ -233,7 +254,7 @@ class Broker:
         format_storage = ("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", _CLUSTER_ID)
         try:
             subprocess.run(  # noqa: S603 - our own command line
-                [*java, *format_storage, "-c", "server.properties"],
+                [*java, *format_storage, *self._format_options, "-c", "server.properties"],
                 cwd=self._directory,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -17,6 +17,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumers.kafka.client import MAX_VALUE_BYTES, stop_client
+from consumers.kafka.salvage import guard
+from pipeline.errors import TocsinError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,6 +113,14 @@ class Changelog:
         )
         return future
 
+    def _told(self, parts: bytes) -> _Parts:
+        slot, _, count = parts.partition(b"/")
+        try:
+            return _Parts(int(slot), int(count))
+        except ValueError as error:
+            topic = f"{self._partition.topic}/{self._partition.partition}"
+            raise TocsinError(f"{topic} holds something else: a header {parts[:40]!r}") from error
+
     async def _read(self) -> tuple[dict[bytes, bytes], dict[bytes, _Parts]]:
         records: dict[bytes, bytes] = {}
         parts: dict[bytes, _Parts] = {}
@@ -119,6 +129,7 @@ class Changelog:
         )
         try:
             await consumer.start()
+            guard(consumer)
             consumer.assign([self._partition])
             end = (await consumer.end_offsets([self._partition]))[self._partition]
             while await consumer.position(self._partition) < end:
@@ -131,8 +142,7 @@ class Changelog:
                             continue
                         records[key] = record.value
                         if told := dict(record.headers).get(_PARTS_HEADER):
-                            slot, _, count = told.partition(b"/")
-                            parts[key] = _Parts(int(slot), int(count))
+                            parts[key] = self._told(told)
         finally:
             await stop_client(consumer, _STOP_S)
         return records, parts

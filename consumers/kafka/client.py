@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.helpers import create_ssl_context
+
+from consumers.kafka.security import client_options
 
 if TYPE_CHECKING:
     from aiokafka import TopicPartition
@@ -35,16 +37,14 @@ class Client:
     """
 
     def __init__(self, kafka: Kafka) -> None:
-        """Take the options over."""
+        """Take the options over, of security those of the environment if there are no others.
+
+        Raises:
+            ConfigError: they can't be used.
+        """
         self.group = kafka.group
         # Any: aiokafka's options are of all types.
-        self.options: dict[str, Any] = {"bootstrap_servers": kafka.bootstrap_servers, **kafka.client}
-        if str(kafka.client.get("security_protocol", "")).endswith("SSL"):
-            self.options["ssl_context"] = create_ssl_context(
-                cafile=self.options.pop("ssl_cafile", None),
-                certfile=self.options.pop("ssl_certfile", None),
-                keyfile=self.options.pop("ssl_keyfile", None),
-            )
+        self.options: dict[str, Any] = client_options(kafka, os.environ)
 
     def consumer(self, stage: str) -> AIOKafkaConsumer:
         """Return a consumer of a stage's group, not started; it begins with the oldest record there is."""

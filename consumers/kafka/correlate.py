@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
     from consumers.kafka.client import Client
+    from consumers.kafka.control import Control
     from consumers.kafka.dead_letters import DeadLetters
     from consumers.kafka.session import Records
     from consumers.kafka.topics import TopicNames
@@ -49,6 +50,7 @@ class CorrelateStage:
         dead_letters: DeadLetters,
         sources: Collection[str],
         gate: Gate | None = None,
+        control: Control | None = None,
     ) -> None:
         """Name the topics.
 
@@ -60,9 +62,11 @@ class CorrelateStage:
             dead_letters: takes what is no detection.
             sources: names of the topics that are read now; what an older configuration read holds nobody.
             gate: what the stage's batches go through, so that its shards' rules change only between them.
+            control: asks services for what their recorders keep; None: nobody is asked.
         """
         self._sources = sources
         self._gate = gate or Gate()
+        self._control = control
         self.name = "correlate"
         self.topic = topics.detections
         self.shards: dict[int, Correlate] = {}
@@ -109,6 +113,9 @@ class CorrelateStage:
                 await asyncio.gather(*sent)
             for tp in records:
                 await self._changelogs[tp.partition].save(self.shards[tp.partition].changes())
+            # Last: what is asked here must neither hold up nor spoil what was found.
+            if self._control is not None:
+                await self._control.ask(self._producer, alerts)
 
     async def tick(self) -> None:
         """Nothing is due here: time comes with the records."""

@@ -9,6 +9,7 @@ import structlog
 from aiokafka.errors import MessageSizeTooLargeError
 
 from consumers.kafka.client import MAX_VALUE_BYTES
+from consumers.kafka.salvage import guard
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -100,6 +101,7 @@ async def read_dead_letters(consumer: AIOKafkaConsumer, partitions: list[TopicPa
         consumer: started, without a group.
         partitions: the topic's partitions.
     """
+    guard(consumer)
     consumer.assign(partitions)
     ends = await consumer.end_offsets(partitions)
     # Not by seek_to_beginning: a reset to the end that is under way would win over it.
@@ -109,7 +111,7 @@ async def read_dead_letters(consumer: AIOKafkaConsumer, partitions: list[TopicPa
     while any([await consumer.position(p) < ends[p] for p in partitions]):
         for records in (await consumer.getmany(timeout_ms=500)).values():
             for record in records:
-                told = {k: v.decode("utf-8", "replace") for k, v in record.headers}
+                told = {k: (v or b"").decode("utf-8", "replace") for k, v in record.headers}
                 value = record.value or b""
                 size = told.get("size", "")
                 letters.append(

@@ -10,6 +10,7 @@ import structlog
 
 from consumers.kafka.client import MAX_VALUE_BYTES, position_of
 from consumers.kafka.lean import poll_lean
+from consumers.kafka.words import WordWriter
 from consumers.rules.gate import Gate
 from pipeline.detection import Detection, Progress
 from pipeline.event import Batch, Partition
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from consumers.kafka.session import Records
     from consumers.rules.python_errors import PythonErrors
     from pipeline.detect.detect import Detect, Source
+    from pipeline.detect.words import SourceEvent
 
-__all__ = ["DetectStage"]
+__all__ = ["DetectStage", "as_batch"]
 
 _POLL_MS = 200
 # A fetch may bring hundreds of thousands of records. Taken a few at a time their memory is still warm when
@@ -40,7 +42,7 @@ _log = structlog.get_logger("tocsin.detect")
 class DetectStage:
     """See `consumers.kafka.session.Stage`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, most of them by name
         self,
         detect: Detect,
         source: Source,
@@ -51,6 +53,7 @@ class DetectStage:
         *,
         gate: Gate | None = None,
         python_errors: PythonErrors | None = None,
+        chain_key: bytes | None = None,
     ) -> None:
         """Name the topics.
 
@@ -64,6 +67,7 @@ class DetectStage:
             gate: what the batches of all that share `detect` go through, so that its rules change only
                 between them.
             python_errors: tells of rules in Python that fail.
+            chain_key: what to chain with what is written to the topic of events; None: it goes without.
         """
         self.name = f"detect-{topic}"
         self.topic = topic
@@ -74,6 +78,7 @@ class DetectStage:
         self._dead_letters = dead_letters
         self._gate = gate or Gate()
         self._python_errors = python_errors
+        self._words = WordWriter(topic, detect.sources, chain_key)
         self._encoder = msgspec.json.Encoder()
         self._owned: set[TopicPartition] = set()
         self._progress: dict[Partition, Progress] = {}
@@ -136,8 +141,9 @@ class DetectStage:
         for tp, rows in records.items():
             caught_up = await self._at_end(tp)
             for start in range(0, len(rows), _SLICE):
-                batch = rows[start : start + _SLICE]
-                for found in await self._examine(tp, batch, now_ms, caught_up=caught_up):
+                taken = rows[start : start + _SLICE]
+                batch = self._detect.account(as_batch(tp, taken, caught_up=caught_up), now_ms)
+                for found in await self._examine(tp, batch, taken, now_ms):
                     if isinstance(found, Detection):
                         key = _key(found)
                         sent += [await self._send(key, value) for value in self._encoded(found)]
@@ -148,7 +154,7 @@ class DetectStage:
         return sent
 
     async def tick(self) -> None:
-        """Tell of progress that was held back, and of partitions that fell silent."""
+        """Tell of progress that was held back, of partitions that fell silent, and of sources."""
         now_s = asyncio.get_running_loop().time()
         if now_s - self._told_s >= _PROGRESS_S:
             await self._tell()
@@ -157,13 +163,21 @@ class DetectStage:
         self._ticked_s = now_s
         if self._python_errors is not None:
             self._python_errors.tell()
+        now_ms = self._clock_ms()
+        words: dict[int, list[SourceEvent]] = {}
         for tp in self._owned:
-            if await self._at_end(tp):
-                self._detect.mark_caught_up(Partition(tp.topic, tp.partition))
+            partition = Partition(tp.topic, tp.partition)
+            at_end = await self._at_end(tp)
+            if at_end:
+                self._detect.mark_caught_up(partition)
+            if told := self._detect.tell(partition, now_ms, at_end=at_end):
+                words[tp.partition] = told
         for idle in self._detect.tick(self._clock_ms()):
             if idle.partition.topic == self.topic:
                 self._progress[idle.partition] = idle
         await self._tell()
+        if words:
+            await self._words.write(self._producer, words)
 
     async def finish(self) -> None:
         """Tell of progress that was held back."""
@@ -180,12 +194,12 @@ class DetectStage:
         return highwater is not None and position is not None and position >= highwater
 
     async def _examine(
-        self, tp: TopicPartition, rows: Sequence[Any], now_ms: int, *, caught_up: bool
+        self, tp: TopicPartition, batch: Batch, rows: Sequence[Any], now_ms: int
     ) -> list[Detection | Progress]:
         """Detect; put the records aside that it fails on, which halving finds in few calls."""
         before = msgspec.structs.replace(self._detect.counts, by_rule=dict(self._detect.counts.by_rule))
         try:
-            return self._detect.process(_batch(tp, rows, caught_up=caught_up), now_ms)
+            return self._detect.process(batch, now_ms)
         except Exception as error:
             # Whatever one hostile record brings about, the others are worked on.
             if self._dead_letters is None:
@@ -194,15 +208,14 @@ class DetectStage:
             failure = error
         if len(rows) > 1:
             half = len(rows) // 2
-            first = await self._examine(tp, rows[:half], now_ms, caught_up=caught_up)
-            return first + await self._examine(tp, rows[half:], now_ms, caught_up=caught_up)
+            first = await self._examine(tp, _part(batch, slice(half)), rows[:half], now_ms)
+            return first + await self._examine(tp, _part(batch, slice(half, None)), rows[half:], now_ms)
         (row,) = rows
         await self._dead_letters.put(self._producer, tp, row, failure)
         before.events += 1
         before.bytes += len(row.value)
         # As if it had been empty, so that the progress passes over it.
-        passed = msgspec.structs.replace(_batch(tp, rows, caught_up=caught_up), values=[None])
-        found = self._detect.process(passed, now_ms)
+        found = self._detect.process(msgspec.structs.replace(batch, values=[None]), now_ms)
         before.empty -= 1
         return found
 
@@ -244,11 +257,33 @@ def _key(detection: Detection) -> bytes:
     return "\0".join((detection.target, *detection.group)).encode("utf-8", "replace")
 
 
-def _batch(tp: TopicPartition, rows: Sequence[Any], *, caught_up: bool) -> Batch:
+def as_batch(tp: TopicPartition, rows: Sequence[Any], *, caught_up: bool) -> Batch:
+    """Return the records of a partition as the core takes them, with what accounts of sources need.
+
+    Args:
+        tp: the partition.
+        rows: its records (Any: aiokafka's, of Python or of C).
+        caught_up: whether the partition has been read to its end.
+    """
+    headers = [r.headers for r in rows]
     return Batch(
         Partition(tp.topic, tp.partition),
         [r.offset for r in rows],
         [r.timestamp for r in rows],
         [r.value for r in rows],
         caught_up,
+        [r.key for r in rows] if any(headers) else (),
+        headers,
+    )
+
+
+def _part(batch: Batch, part: slice) -> Batch:
+    """Return some of a batch's records, as far as they are examined."""
+    return msgspec.structs.replace(
+        batch,
+        offsets=batch.offsets[part],
+        times_ms=batch.times_ms[part],
+        values=batch.values[part],
+        keys=(),
+        headers=(),
     )

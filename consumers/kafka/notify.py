@@ -97,7 +97,7 @@ class NotifyStage:
             shard = self._shards[tp.partition]
             for row in rows:
                 route = next(
-                    (v.decode("utf-8", "replace") for k, v in row.headers if k == ROUTE_HEADER), None
+                    (v.decode("utf-8", "replace") for k, v in row.headers if k == ROUTE_HEADER and v), None
                 )
                 try:
                     alert = self._decoder.decode(row.value or b"")

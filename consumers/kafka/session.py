@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +26,8 @@ from aiokafka.errors import (
 
 from consumers.clock import now_ms
 from consumers.kafka.client import position_of, stop_client
+from consumers.kafka.refusal import refusal
+from consumers.kafka.salvage import guard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -247,6 +250,7 @@ async def run_stage(
             async with _ended_by(stop) as stopping:
                 await producer.start()
                 await consumer.start()
+                guard(consumer, functools.partial(metrics.unreadable, stage.name))
                 consumer.subscribe([stage.topic], listener=_Listener(session))
                 began_s = asyncio.get_running_loop().time()
                 while not stop.is_set():
@@ -260,12 +264,15 @@ async def run_stage(
                         pause_s = _FIRST_PAUSE_S
                 await session.close()
         except (KafkaError, TimeoutError) as error:
-            if (kind := _kind(error)) not in told:
+            if (why := await refusal(client.options)) is not None:
+                # A login that fails may lock the user out, and is in the broker's log.
+                pause_s = _LONGEST_PAUSE_S
+            if (kind := why or _kind(error)) not in told:
                 _log.warning(
                     "Kafka can't be reached or has failed; trying again until it answers",
                     stage=stage.name,
                     bootstrap_servers=client.options["bootstrap_servers"],
-                    error=str(error) or type(error).__name__,
+                    error=why or str(error) or type(error).__name__,
                 )
                 told.add(kind)
             with contextlib.suppress(TimeoutError):

@@ -19,6 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
+from consumers.kafka.refusal import refusal
 from pipeline.errors import TocsinError
 
 if TYPE_CHECKING:
@@ -206,6 +207,8 @@ async def _connect(options: Mapping[str, Any], bootstrap_servers: str, wait_s: f
                 await admin.start()
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             await admin.close()
+            if why := await refusal(options):
+                raise TocsinError(f"Kafka at {bootstrap_servers}: {why}") from error
             left_s = deadline - clock()
             if left_s <= 0:
                 waited = f" in {wait_s:g} s" if wait_s else ""

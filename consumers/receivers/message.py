@@ -45,6 +45,9 @@ _ICONS = {
 }
 _PLACES = {"service": "Service", "host": "Host", "environment": "Environment"}
 _SAID_ELSEWHERE = frozenset({"alertname", "severity", "rule_id", *_PLACES})
+# Labels of what a service wants to be told, and what it says: then that is the headline, not the rule.
+_NOTIFY, _EVENT = "notify", "event"
+_OF_TOLD = frozenset({"alertname", _EVENT})
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -120,10 +123,13 @@ def news_of(notification: Notification) -> Message:
 def _message(notification: Notification, alerts: tuple[Alert, ...], severity: str) -> Message:
     """Build the message about `alerts`, which are some of the notification's."""
     firing = tuple(a for a in alerts if a.firing)
+    # What goes on most comes first; but of what is told, the newest.
     ordered = sorted(alerts, key=lambda a: (not a.firing, -a.count, a.first_at, a.id))
+    if _told(alerts):
+        ordered.sort(key=lambda a: a.last_at, reverse=True)
     severity = _data(severity, 20)
     return Message(
-        title=_title(notification, alerts),
+        title=_title(notification, ordered if _told(alerts) else alerts),
         severity=severity,
         firing=bool(firing),
         status=_status(alerts, firing, severity),
@@ -136,8 +142,16 @@ def _message(notification: Notification, alerts: tuple[Alert, ...], severity: st
     )
 
 
+def _told(alerts: Sequence[Alert]) -> bool:
+    """Whether all that is told are words of services, which they want to be told."""
+    return bool(alerts) and all(a.labels.get(_NOTIFY) and a.labels.get(_EVENT) for a in alerts)
+
+
 def _title(notification: Notification, alerts: Sequence[Alert]) -> str:
     rules = _named(a.labels.get("alertname", "") for a in alerts) or "Alert"
+    if _told(alerts):
+        texts = list(dict.fromkeys(a.labels[_EVENT] for a in alerts))
+        rules = _data(texts[0], _TITLE) if len(texts) == 1 else _named(texts)
     whom = _named(a.labels.get("service", "") for a in alerts) or ", ".join(
         _data(value, _VALUE) for name, value in notification.group_labels.items() if name != "alertname"
     )
@@ -160,7 +174,7 @@ def _status(alerts: Sequence[Alert], firing: Sequence[Alert], severity: str) -> 
         state = f"{len(firing):,} of {len(alerts):,} still firing"
         many = ""
     else:
-        state = "Firing"
+        state = "Logged" if _told(alerts) else "Firing"
     return f"{state} · {severity} · {count}{many} {when}"
 
 
@@ -183,10 +197,11 @@ def _fields(notification: Notification, alerts: Sequence[Alert]) -> tuple[Field,
         fields.append(Field("Resolved", resolved))
     # Of one alert every label is told; of several those that made the group, since items tell the rest.
     labels = {**notification.group_labels, **(alerts[0].labels if len(alerts) == 1 else {})}
+    elsewhere = _SAID_ELSEWHERE | ({_EVENT} if _told(alerts) else set())
     others = [
         Field(_data(name, 40), _data(value, _VALUE))
         for name, value in sorted(labels.items())
-        if value and name not in _SAID_ELSEWHERE
+        if value and name not in elsewhere
     ]
     room = _FIELDS - len(fields)
     if len(others) > room:
@@ -201,9 +216,12 @@ def _items(shown: Sequence[Alert], alerts: Sequence[Alert]) -> tuple[Item, ...]:
     common = {name for name in names if len({alert.labels.get(name) for alert in alerts}) == 1}
     telling = sorted(names - common - {"severity", "rule_id"}, key=lambda n: (n != "alertname", n))
     items = []
+    told = _told(alerts)
     for alert in shown:
         parts = [(name, alert.labels[name]) for name in telling if alert.labels.get(name)]
-        if len(telling) == 1:
+        if told:
+            name = " · ".join([alert.labels[_EVENT], *(v for n, v in parts if n not in _OF_TOLD)])
+        elif len(telling) == 1:
             name = "".join(value for _, value in parts)
         else:
             name = ", ".join(v if n == "alertname" else f"{n}={v}" for n, v in parts)
@@ -215,8 +233,8 @@ def _items(shown: Sequence[Alert], alerts: Sequence[Alert]) -> tuple[Item, ...]:
 
 
 def _summary(alerts: Sequence[Alert]) -> str:
-    """Return what the rule of the first alert says about itself."""
-    notes = alerts[0].annotations if alerts else {}
+    """Return what the rule of the first alert says about itself; nothing beside what a service says."""
+    notes = alerts[0].annotations if alerts and not _told(alerts) else {}
     summary = notes.get("summary", "")
     # The title says already what the rule is called; what it finds is news.
     return (

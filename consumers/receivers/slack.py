@@ -22,7 +22,7 @@ from consumers.receivers.retry import Answer, Patience, retry_after_s
 from pipeline.notify.notification import Notification, Reason, Receipt, Result, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["SlackReceiver", "judge"]
 
@@ -34,14 +34,14 @@ _TRY_AGAIN = frozenset(
 _ROOT_IS_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 
 _REPLIES = 2  # with the first message three in all
-_REPLIES_PER_S = 3_600.0
+_HOUR_S = 3_600.0
 _THREADS = 1_024
 _LOOK_BACK = 15  # messages of a channel; more Slack does not give to every app
 _LONGEST_THREAD = 100
 
 
 class SlackReceiver:
-    """Delivers to one channel as a bot. It owns its HTTP session, opened by the first send.
+    """Delivers to a channel as a bot. It owns its HTTP session, opened by the first send.
 
     Args:
         token: the bot's (`xoxb-…`), with the scope `chat:write`; with `channels:history` too, a call
@@ -50,6 +50,9 @@ class SlackReceiver:
         base_url: of the Web API.
         interval_s: least seconds between two sends.
         patience: how long to try, with its clock; one's own by default.
+        channel_label: the label by which a group is made that names its channel; empty for always `channel`.
+        channels: those that it may name. A label's text comes from logs, so any other leads to `channel`.
+        replies_per_hour: most replies with new alerts in one thread.
     """
 
     edits = True
@@ -62,13 +65,18 @@ class SlackReceiver:
         base_url: str = "https://slack.com/api/",
         interval_s: float = 1.0,
         patience: Patience | None = None,
+        channel_label: str = "",
+        channels: Iterable[str] = (),
+        replies_per_hour: int = _REPLIES,
     ) -> None:
         self._token = token
         self._channel = channel
+        self._channel_label = channel_label
+        self._channels = {_bare(name): name for name in channels}
         self._base_url = base_url
         self._interval_s = interval_s
         self._patience = patience if patience is not None else Patience()
-        self._threads = _Threads()
+        self._threads = _Threads(replies_per_hour)
         self._session: aiohttp.ClientSession | None = None
         self._client: AsyncWebClient | None = None
 
@@ -77,8 +85,9 @@ class SlackReceiver:
 
     @property
     def channel(self) -> str:
-        """The channel, with the API that it is reached by."""
-        return f"{self._base_url}#{self._channel.removeprefix('#')}"
+        """The channel, with the API that it is reached by; of a receiver that chooses one, all of its."""
+        chosen = f" by {self._channel_label}" if self._channel_label else ""
+        return f"{self._base_url}#{self._channel.removeprefix('#')}{chosen}"
 
     @property
     def interval_s(self) -> float:
@@ -108,7 +117,9 @@ class SlackReceiver:
             await session.close()
 
     async def _post_root(self, notification: Notification, deadline: float) -> Answer:
-        return await self._post(notification, {"channel": self._channel, **_root(notification)}, deadline)
+        named = notification.group_labels.get(self._channel_label, "")
+        channel = self._channels.get(_bare(named), self._channel)
+        return await self._post(notification, {"channel": channel, **_root(notification)}, deadline)
 
     async def _post(self, notification: Notification, message: dict[str, object], deadline: float) -> Answer:
         """Post a message once, even when the answer to a call gets lost on its way."""
@@ -202,17 +213,20 @@ class SlackReceiver:
 class _Threads:
     """Replies lately made in each thread: in a storm the edits tell the rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, per_hour: int) -> None:
+        self._per_hour = per_hour
         self._times: collections.OrderedDict[str, collections.deque[float]] = collections.OrderedDict()
 
     def calm(self, ts: str, now: float) -> bool:
         """Whether one more reply would not be too many."""
         times = self._times.get(ts)
-        return times is None or len(times) < _REPLIES or now - times[0] >= _REPLIES_PER_S
+        if not times:
+            return self._per_hour > 0
+        return len(times) < self._per_hour or now - times[0] >= _HOUR_S
 
     def replied(self, ts: str, now: float) -> None:
         """Count a reply."""
-        self._times.setdefault(ts, collections.deque(maxlen=_REPLIES)).append(now)
+        self._times.setdefault(ts, collections.deque(maxlen=self._per_hour)).append(now)
         self._times.move_to_end(ts)
         if len(self._times) > _THREADS:
             self._times.popitem(last=False)
@@ -244,6 +258,11 @@ def _metadata(notification: Notification) -> dict[str, object]:
         "event_type": _EVENT_TYPE,
         "event_payload": {"id": notification.id, "group": mask(notification.group_key)[:1_000]},
     }
+
+
+def _bare(channel: str) -> str:
+    """Return a channel's name as Slack has it, however it is written."""
+    return channel.strip().removeprefix("#").lower()
 
 
 def _result(answer: Answer) -> Result:

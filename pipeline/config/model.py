@@ -14,6 +14,7 @@ __all__ = [
     "Config",
     "ConsoleConfig",
     "Duration",
+    "FlightRecorder",
     "Global",
     "JsonLinesConfig",
     "Kafka",
@@ -91,7 +92,8 @@ class SourceConfig(_Block, frozen=True):
     """One source: exactly one of `kafka` (a topic), `file` (a path or glob) and `stdin` is set.
 
     `service` names the service of events that don't say theirs; of a file it is the file's name unless set.
-    `timezone` is that of times written without an offset, by its IANA name.
+    `timezone` is that of times written without an offset, by its IANA name. `silence` is how long a service
+    that is heard regularly on a topic may be quiet before that is told; 0: it never is.
     """
 
     kafka: str | None = None
@@ -101,6 +103,7 @@ class SourceConfig(_Block, frozen=True):
     service: str = ""
     timezone: str = "UTC"
     logsource: list[LogSourceConfig] | LogSourceConfig = []
+    silence: Duration = Duration(0)
 
 
 class PlaceholderFile(_Block, frozen=True):
@@ -115,6 +118,13 @@ class Web(_Block, frozen=True):
     host: str = "127.0.0.1"
     port: int = 9600
     enabled: bool = True
+
+
+class FlightRecorder(_Block, frozen=True):
+    """Whether services are asked for what their recorders keep, and how grave an alert has to be for that."""
+
+    enabled: bool = True
+    severity: Literal["informational", "low", "medium", "high", "critical"] = "high"
 
 
 class Global(_Block, frozen=True):
@@ -142,12 +152,19 @@ class RouteConfig(_Block, frozen=True, rename={"continue_": "continue"}):
 
 
 class SlackConfig(_Block, frozen=True):
-    """Slack by a bot (`app_token` and `channel`) or by an incoming webhook (`api_url`)."""
+    """Slack by a bot (`app_token` and `channel`) or by an incoming webhook (`api_url`).
+
+    The bot's channel is that of the label `channel_label`, if it is one of `channels`; else `channel`.
+    `replies_per_hour` is how many replies with new alerts a thread gets at the most; edits tell the rest.
+    """
 
     app_token: Secret | None = None
     app_url: str | None = None
     api_url: Secret | None = None
     channel: str = ""
+    channel_label: str = ""
+    channels: list[str] = []
+    replies_per_hour: int = 2
     send_resolved: bool = True
     interval: Duration = Duration(1000)
 
@@ -188,6 +205,7 @@ class Config(_Block, frozen=True, rename={"global_": "global"}):
     idle_timeout: Duration = Duration(60_000)
     state: str | None = None
     web: Web = Web()
+    flight_recorder: FlightRecorder = FlightRecorder()
     log_format: Literal["auto", "json", "text"] = "auto"
     global_: Global = Global()
     route: RouteConfig = RouteConfig()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import msgspec
 
-from pipeline.config.model import Config, Duration, RouteConfig, Secret
+from pipeline.config.model import Config, Duration, RouteConfig, Secret, SlackConfig
 from pipeline.decode import FORMATS
 from pipeline.document import Document, Key, documents
 from pipeline.duration import parse_duration, show_duration
@@ -165,6 +165,13 @@ def _check_sources(document: Document, config: Config) -> None:
         given = [bool(source.kafka), bool(source.file), source.stdin]
         if sum(given) != 1:
             raise document.error("a source is one of `kafka`, `file` and `stdin`", "sources", i)
+        if source.silence.ms and not source.kafka:
+            raise document.error(
+                "is told of services on a `kafka` topic; files don't say whose they are",
+                "sources",
+                i,
+                "silence",
+            )
         valid = ("auto", *FORMATS)
         if source.format not in valid:
             raise document.error(
@@ -210,6 +217,36 @@ def _check_slack(document: Document, config: Config, name: str) -> None:
                 raise document.error("give `app_token` and `channel`, or `api_url` (a webhook)", *path)
             if token and not slack.api_url and not slack.channel:
                 raise document.error("a bot needs a `channel`", *path)
+            if slack.replies_per_hour < 0:
+                raise document.error("can't be below 0", *path, "replies_per_hour")
+            _check_channels(document, slack, path, by_bot=bool(token) and not slack.api_url)
+
+
+def _check_channels(document: Document, slack: SlackConfig, path: tuple[Key, ...], *, by_bot: bool) -> None:
+    """Refuse channels by a label that can't be what was meant: what a log says decides among those listed."""
+    if not slack.channel_label and not slack.channels:
+        return
+    if not by_bot:
+        raise document.error("a webhook has one channel; a bot (`app_token`) can choose", *path)
+    if not slack.channel_label:
+        raise document.error("nothing chooses among these; give `channel_label`", *path, "channels")
+    if not slack.channels:
+        message = "list in `channels` those that it may name: the label's text may come from a log"
+        raise document.error(message, *path, "channel_label")
+    for k, name in enumerate(slack.channels):
+        if not name.strip("# "):
+            raise document.error("a channel is named as `#payments`", *path, "channels", k)
+
+
+def _check_grouping(
+    document: Document, config: Config, name: str, group_by: tuple[str, ...], path: tuple[Key, ...]
+) -> None:
+    """Refuse a route whose messages would be of several channels at once."""
+    labels = {s.channel_label for r in config.receivers if r.name == name for s in r.slack_configs}
+    for label in labels - {"", *group_by}:
+        if group_by != ALL_LABELS:
+            message = f"the receiver {name!r} takes its channel from the label {label!r}: group by that, too"
+            raise document.error(message, *path, "group_by")
 
 
 def _is_url(text: str) -> bool:
@@ -258,6 +295,7 @@ def _node(
             "receiver",
         )
     _check_slack(document, config, own.receiver)
+    _check_grouping(document, config, own.receiver, own.group_by, path)
     if len(set(own.group_by)) < len(own.group_by):
         raise document.error("a label stands here twice", *path, "group_by")
     if "..." in own.group_by and own.group_by != ALL_LABELS:

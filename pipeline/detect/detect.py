@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipeline.decode import FORMATS
+from pipeline.detect.accounts import Account
 from pipeline.detect.engine import Engines, PythonCalls
 from pipeline.detect.findings import MAX_VALUE_CHARS, Findings
 from pipeline.detect.source import Reader, Source
+from pipeline.detect.words import SourceCounts
 from pipeline.detection import Detection, Match, Progress
 from pipeline.errors import DecodeError
 from pipeline.sigma.matcher.subject import Subject
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.detect.engine import Engine
     from pipeline.detect.prefilter import DatabaseStore
+    from pipeline.detect.words import SourceEvent
     from pipeline.event import Batch, Event, LogSource, Partition
     from pipeline.sigma.ruleset import RuleSet, Target
 
@@ -34,6 +37,8 @@ _NONE: frozenset[str] = frozenset()
 _SERVICE = frozenset({"service"})
 # How far the clock of a host that logs may be ahead of ours.
 _SKEW_MS = 60_000
+# How long the account of a partition that was let go of is kept.
+_KEPT_MS = 600_000
 
 
 class Counts(msgspec.Struct):
@@ -68,6 +73,7 @@ class Detect:
     Attributes:
         counts: what was done.
         python: what the rules in Python have cost.
+        sources: what was found out about the sources of records.
     """
 
     def __init__(
@@ -90,10 +96,13 @@ class Detect:
         """
         self.counts = Counts()
         self.python = PythonCalls()
+        self.sources = SourceCounts()
         self._engines = Engines(rules, calls=self.python, timer_ns=timer_ns, databases=databases)
         self._lateness_ms = lateness_ms
         self._idle_ms = idle_timeout_ms
         self._readers: dict[Partition, Reader] = {}
+        # Accounts of partitions that were let go of: most come back when a group has changed.
+        self._left: dict[Partition, Account] = {}
 
     @property
     def rules(self) -> RuleSet:
@@ -126,14 +135,15 @@ class Detect:
             The word that this partition is read from here on; it holds the watermark.
         """
         self._engines.of(source.logsources)
-        reader = Reader(source, now_ms)
+        reader = Reader(source, now_ms, self._account_of(partition, source, offset, now_ms))
         reader.offset = offset
         self._readers[partition] = reader
         return self._progress(partition, reader, idle=False)
 
     def close(self, partition: Partition) -> None:
         """Let go of a partition that someone else reads now."""
-        self._readers.pop(partition, None)
+        if (reader := self._readers.pop(partition, None)) is not None:
+            self._left[partition] = reader.account
 
     def engine(self, source: Source) -> Engine:
         """Return what runs for a source: the rules that may apply to its events."""
@@ -146,6 +156,39 @@ class Detect:
     def unfiltered(self, source: Source) -> tuple[str, ...]:
         """Return the ids of the rules that must examine every event of a source: each costs a lot."""
         return self.engine(source).always
+
+    def account(self, batch: Batch, now_ms: int) -> Batch:
+        """Enter a batch into the account of its partition's sources; to be done once, before `process`.
+
+        Args:
+            batch: its records, with keys and headers.
+            now_ms: the wall clock.
+
+        Returns:
+            The batch, with the records marked that were read before.
+        """
+        repeated = self._readers[batch.partition].account.take(batch, now_ms)
+        return msgspec.structs.replace(batch, repeated=repeated) if repeated else batch
+
+    def tell(self, partition: Partition, now_ms: int, *, at_end: bool) -> list[SourceEvent]:
+        """Return what is to be written to a partition about the sources of its records.
+
+        Args:
+            partition: an open one; to be asked every second or so.
+            now_ms: the wall clock.
+            at_end: whether it has been read to its end, now.
+        """
+        reader = self._readers[partition]
+        # Where old logs are read again, an event of today would make all that come after it late.
+        ran_ms = now_ms - reader.heard_ms if at_end else 0
+        time_ms = min(reader.highest_ms + ran_ms, now_ms) if reader.highest_ms else now_ms
+        return reader.account.tell(now_ms, time_ms, at_end=at_end)
+
+    @property
+    def accounts(self) -> tuple[int, int]:
+        """How many sources accounts are kept of, and how many services are silent."""
+        accounts = [reader.account for reader in self._readers.values()]
+        return sum(a.sources for a in accounts), sum(a.silent for a in accounts)
 
     def process(self, batch: Batch, now_ms: int) -> list[Detection | Progress]:
         """Detect in a batch of an open partition.
@@ -163,11 +206,11 @@ class Detect:
         if not offsets:
             reader.caught_up = batch.caught_up
             return []
-        if None in values or b"" in values:
-            kept = [i for i, v in enumerate(values) if v]
-            counts.empty += len(values) - len(kept)
+        if None in values or b"" in values or batch.repeated:
+            kept = [i for i, v in enumerate(values) if v and offsets[i] not in batch.repeated]
+            counts.empty += sum(not v for v in values)
+            present = [v for i in kept if (v := values[i])]
             offsets, times = [offsets[i] for i in kept], [times[i] for i in kept]
-            present = [v for v in values if v]
         else:
             present = values  # type: ignore[assignment]  # none of them is None, as just seen
         counts.events += len(present)
@@ -202,6 +245,20 @@ class Detect:
         return msgspec.structs.replace(progress, watermark_ms=reader.known_ms(settled=True))
 
     # --- inside ---------------------------------------------------------------------------------------
+
+    def _account_of(self, partition: Partition, source: Source, offset: int, now_ms: int) -> Account:
+        """Return the account of a partition that was let go of, if it goes on exactly there; or a new one."""
+        self._left = {p: a for p, a in self._left.items() if now_ms - a.told_ms < _KEPT_MS}
+        account = self._left.pop(partition, None)
+        if account is not None and account.offset == offset:
+            return account
+        return Account(
+            self.sources,
+            offset=offset,
+            opened_ms=now_ms,
+            lateness_ms=self._lateness_ms,
+            silence_ms=source.silence_ms,
+        )
 
     def _progress(self, partition: Partition, reader: Reader, *, idle: bool, ran_ms: int = 0) -> Progress:
         known = reader.known_ms(settled=idle)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.decode import Decoder
+    from pipeline.detect.accounts import Account
 
 __all__ = ["Reader", "Source"]
 
@@ -34,6 +35,8 @@ class Source(msgspec.Struct, frozen=True):
         zone: of times written without an offset.
         timed: whether record timestamps are the events' own times, as on Kafka; a file's are not, so that
             the watermark comes from the events.
+        silence_ms: how long a service that is heard regularly is quiet before that is told, in milliseconds;
+            0: it never is.
     """
 
     format: str = "auto"
@@ -42,6 +45,7 @@ class Source(msgspec.Struct, frozen=True):
     service: str = ""
     zone: dt.tzinfo = dt.UTC
     timed: bool = True
+    silence_ms: int = 0
 
 
 class Reader:
@@ -50,6 +54,7 @@ class Reader:
     __slots__ = (
         "_learning",
         "_passing",
+        "account",
         "caught_up",
         "decoder",
         "heard_ms",
@@ -60,8 +65,9 @@ class Reader:
         "untimed_ms",
     )
 
-    def __init__(self, source: Source, now_ms: int) -> None:
+    def __init__(self, source: Source, now_ms: int, account: Account) -> None:
         self.source = source
+        self.account = account
         self.decoder: Decoder = choose(source.format, source.zone)
         self._learning = self.decoder if isinstance(self.decoder, Auto) else None
         self._passing = 0

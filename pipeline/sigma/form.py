@@ -192,12 +192,15 @@ class Rule(msgspec.Struct, frozen=True):
         logsource: of the events that it is asked about.
         condition: what it finds in them.
         written: the log source in its text, where a processing pipeline has changed it; else empty.
+        group_by: the fields that group its events and are labels of its alerts (`group-by`, a key of our
+            own); empty for what all plain rules are grouped by.
     """
 
     about: About
     logsource: LogSource
     condition: Node
     written: LogSource = LogSource()
+    group_by: tuple[str, ...] = ()
 
 
 class Filter(msgspec.Struct, frozen=True):

@@ -270,6 +270,8 @@ def _hash(content: list[str]) -> str:
 
 
 def _plain_target(rule: Rule | PythonRule, group_by: tuple[str, ...]) -> Target:
+    if isinstance(rule, Rule) and rule.group_by:
+        group_by = rule.group_by
     return Target(
         about=rule.about,
         hash=rule.about.hash,

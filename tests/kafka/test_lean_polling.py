@@ -1,4 +1,4 @@
-"""Lean polling returns what `getmany` does, whatever the topic holds."""
+"""Lean polling returns what `getmany` does, whatever the topic holds, and so does a guarded consumer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from consumers.kafka.lean import poll_lean
+from consumers.kafka.salvage import guard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -45,13 +46,15 @@ async def fill(kafka: Kafka, topic: str) -> None:
             await (producer.commit_transaction() if kept else producer.abort_transaction())
 
 
-async def drain(kafka: Kafka, topic: str, poll: Poll) -> list[Row]:
+async def drain(kafka: Kafka, topic: str, poll: Poll, *, guarded: bool = False) -> list[Row]:
     async with AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap_servers,
         isolation_level="read_committed",
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=4_000,
     ) as consumer:
+        if guarded:
+            guard(consumer)
         partitions = [TopicPartition(topic, n) for n in range(2)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
@@ -75,5 +78,7 @@ async def test_lean_polling_returns_what_getmany_does(
     await fill(kafka, topic)
     plain = await drain(kafka, topic, lambda c: c.getmany(timeout_ms=100, max_records=most))
     lean = await drain(kafka, topic, lambda c: poll_lean(c, 100, most))
+    guarded = await drain(kafka, topic, lambda c: poll_lean(c, 100, most), guarded=True)
     assert len(plain) == 5 * 300 + 200
     assert lean == plain
+    assert guarded == plain

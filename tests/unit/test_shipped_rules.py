@@ -81,7 +81,7 @@ every_security_file = pytest.mark.parametrize("path", SECURITY, ids=name_of)
 
 
 def test_there_are_rules_of_each_kind() -> None:
-    assert {f.parent.name for f in FILES} == {"application", "security", "ssh", "web"}
+    assert {f.parent.name for f in FILES} == {"application", "notify", "producers", "security", "ssh", "web"}
 
 
 @every_file

@@ -22,7 +22,7 @@ __all__ = ["CHECKS"]
 _KEYS = (
     *("title", "id", "name", "taxonomy", "related", "status", "description", "license", "references"),
     *("author", "date", "modified", "tags", "logsource", "detection", "fields", "falsepositives", "level"),
-    *("scope", "correlation", "filter", "action"),
+    *("scope", "correlation", "filter", "action", "group-by"),
 )
 _RETIRED = ("deprecated", "unsupported")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+")

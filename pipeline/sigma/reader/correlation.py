@@ -21,9 +21,9 @@ from pipeline.sigma.reader.processing import apply
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.document import Document
+    from pipeline.document import Document, Key
 
-__all__ = ["read_correlation"]
+__all__ = ["group_fields", "read_correlation"]
 
 _KEYS = ("type", "rules", "group-by", "timespan", "condition", "aliases", "generate")
 _BOUNDS = ("eq", "neq", "gt", "gte", "lt", "lte")
@@ -53,7 +53,7 @@ def read_correlation(document: Document, data: dict[str, Any], options: Options 
             raise fault(document, f"no such key: {key!r}; {nearest(key, _KEYS)}", "correlation", key)
     kind = _kind(document, body)
     references = _references(document, body)
-    group_by = _group_by(document, body)
+    group_by = group_fields(document, body, "correlation")
     aliases = _aliases(document, body)
     _check_length(document, body)
     bounds, fields = _condition(document, body, kind)
@@ -127,12 +127,21 @@ def _references(document: Document, body: dict[str, Any]) -> tuple[str, ...]:
     return tuple(listed)
 
 
-def _group_by(document: Document, body: dict[str, Any]) -> tuple[str, ...]:
-    """Return the fields that make a group."""
+def group_fields(document: Document, body: dict[str, Any], *above: Key) -> tuple[str, ...]:
+    """Return the fields that make a group.
+
+    Args:
+        document: where they are written.
+        body: what may hold `group-by`. (Any: a YAML document's values.)
+        above: where it stands in the document.
+
+    Raises:
+        RuleError: they are no names of fields.
+    """
     written = body.get("group-by")
     if written is None:
         return ()
-    path = ("correlation", "group-by")
+    path = (*above, "group-by")
     if not isinstance(written, str | list):
         raise fault(document, f"`group-by` is a field's name or a list of them, not {written!r}", *path)
     for position, field in enumerate(written if isinstance(written, list) else [written]):

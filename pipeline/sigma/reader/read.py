@@ -17,7 +17,7 @@ from pipeline.event import LogSource
 from pipeline.sigma.form import And, Correlation, Filter, Node, Or, Rule
 from pipeline.sigma.reader.collection import collected
 from pipeline.sigma.reader.conditions import check_size, parse
-from pipeline.sigma.reader.correlation import read_correlation
+from pipeline.sigma.reader.correlation import group_fields, read_correlation
 from pipeline.sigma.reader.heading import about, extended, fault, sigma_rule
 from pipeline.sigma.reader.modifiers import MODIFIERS
 from pipeline.sigma.reader.options import NO_OPTIONS, Options
@@ -113,7 +113,16 @@ def _rule(document: Document, data: dict[str, Any], options: Options) -> Rule:
         raise fault(document, "a detection is a mapping of search identifiers and a condition", "detection")
     heading = about(document, data, {"d": detection, "l": data.get("logsource")})
     logsource, written, condition, more = _read_body(document, data, "detection", options)
-    return Rule(about=extended(heading, *more), logsource=logsource, condition=condition, written=written)
+    group_by = group_fields(document, data)
+    if group_by:
+        more.append(msgspec.json.encode(group_by).decode())
+    return Rule(
+        about=extended(heading, *more),
+        logsource=logsource,
+        condition=condition,
+        written=written,
+        group_by=group_by,
+    )
 
 
 def _filter(document: Document, data: dict[str, Any], options: Options) -> Filter:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import structlog
 
-from consumers.sources import warn_of_universal
+from consumers.sources import declared_source, warn_of_universal
+from pipeline.config.read import read_config
 from pipeline.detect.detect import Detect, Source
 from pipeline.event import LogSource
 from pipeline.sigma.reader.read import read
@@ -32,3 +33,13 @@ def test_rule_that_relies_on_its_log_source_is_told_where_none_is_declared() -> 
 def test_declared_log_source_is_no_reason_to_warn() -> None:
     assert warned("product: zeek, service: rdp", LogSource("zeek", "rdp")) == []
     assert warned("product: zeek, service: rdp", LogSource("linux")) == []
+
+
+def test_silence_is_off_unless_a_topic_sets_it() -> None:
+    text = """\
+sources: [{kafka: logs}, {kafka: audit, silence: 5m}]
+route: {receiver: r}
+receivers: [{name: r}]
+"""
+    sources = read_config(text, "t.yml", {}).config.sources
+    assert [declared_source(s).silence_ms for s in sources] == [0, 300_000]

@@ -39,6 +39,33 @@ async def test_metrics_are_what_the_stages_count() -> None:
     assert "tocsin_alert_changes_total" in text
 
 
+def test_metrics_show_what_became_of_sources() -> None:
+    metrics = Metrics(lambda: 1_000_000)
+    detect = Detect(load_rules([SHIPPED]), lateness_ms=1_000, idle_timeout_ms=60_000)
+    metrics.watch_detect(detect)
+    partition = Partition("logs", 0)
+    detect.open(partition, Source(), 0, 1_000_000)
+    numbers = (0, 5, 4, 5, 0)
+    headers = [[("source", b"s1"), ("seq", b"%d" % n)] for n in numbers]
+    detect.account(
+        Batch(partition, range(5), [990_000] * 5, [b"{}"] * 5, keys=[b'a "shop"\n'] * 5, headers=headers),
+        1_000_000,
+    )
+    detect.tell(partition, 1_001_000, at_end=True)
+    late = Batch(
+        partition, [5], [990_000], [b"{}"], keys=[b'a "shop"\n'], headers=[[*headers[0][:1], ("seq", b"1")]]
+    )
+    detect.account(late, 1_001_000)
+    text = metrics.render().decode()
+    assert r'tocsin_source_lost_records_total{service="a \"shop\"\n"} 3.0' in text
+    assert "tocsin_source_duplicate_records_total 2.0" in text
+    assert "tocsin_source_reordered_records_total 1.0" in text
+    assert "tocsin_source_returned_records_total 1.0" in text
+    assert "tocsin_source_words_dropped_total 0.0" in text
+    assert "tocsin_sources 1.0" in text
+    assert "tocsin_silent_services 0.0" in text
+
+
 async def test_readiness_says_what_is_missing() -> None:
     waiting: list[str | None] = ["not yet in its group: detect"]
     async with (

@@ -76,15 +76,13 @@ def test_what_stands_around_a_secret_stays() -> None:
 def test_hostile_text_takes_linear_time(piece: str) -> None:
     def measure(copies: int) -> float:
         text = piece * copies
-        best = float("inf")
-        for _ in range(3):
-            began = time.perf_counter()
-            mask(text)
-            best = min(best, time.perf_counter() - began)
-        return best
+        began = time.thread_time()
+        mask(text)
+        return time.thread_time() - began
 
-    # Ten times the text: a quadratic pattern would take a hundred times as long.
-    assert measure(20_000) < 40 * max(measure(2_000), 1e-4)
+    # Ten times the text: a quadratic pattern would take a hundred times as long, each time; on a busy machine
+    # a linear one may, once.
+    assert any(measure(20_000) < 40 * max(measure(2_000), 1e-4) for _ in range(5))
 
 
 @given(st.text())

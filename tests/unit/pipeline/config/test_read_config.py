@@ -70,6 +70,11 @@ def changed(old: str, new: str) -> str:
             "t.yml:3: sources[0]: a source is one of `kafka`, `file` and `stdin`",
         ),
         ("format: json", "file: x", "t.yml:3: sources[0]: a source is one of `kafka`, `file` and `stdin`"),
+        (
+            "kafka: logs\n    format: json",
+            "file: a.log\n    silence: 5m",
+            "t.yml:4: sources[0].silence: is told of services on a `kafka` topic",
+        ),
         ("json", "jsno", "t.yml:4: sources[0].format: no such format: 'jsno'; did you mean 'json'?"),
         (
             "category:",

@@ -291,6 +291,101 @@ def test_empty_records_and_tombstones_are_counted_and_passed() -> None:
     assert found_in(detect, None, b"", start=5) == []
 
 
+# --- accounts of sources ------------------------------------------------------------------------------
+
+
+def numbered(*numbers: int, start: int = 0, times: list[int] | None = None) -> Batch:
+    """Return a batch of errors of one source, numbered as given."""
+    batch = batch_of(*({"event": "bang"} for _ in numbers), start=start, times=times)
+    headers = [[("source", b"s1"), ("seq", b"%d" % n)] for n in numbers]
+    return msgspec.structs.replace(batch, keys=[b"orders"] * len(numbers), headers=headers)
+
+
+def test_record_that_was_read_before_is_passed_over_as_if_it_were_empty() -> None:
+    detect = detect_of(PLAIN)
+    batch = detect.account(numbered(0, 1, 1, 0, 2), NOW_MS)
+    found, progress = detect.process(batch, NOW_MS)
+    assert isinstance(found, Detection)
+    assert isinstance(progress, Progress)
+    assert [m.offset for m in found.matches] == [0, 1, 4]
+    assert progress.offset == 5
+    assert (detect.counts.events, detect.counts.empty, detect.sources.repeated) == (3, 0, 2)
+
+
+def test_batch_of_nothing_but_repeated_records_still_says_how_far_it_went() -> None:
+    detect = detect_of(PLAIN)
+    detect.process(detect.account(numbered(0, 1), NOW_MS), NOW_MS)
+    late = numbered(0, 1, start=2, times=[NOW_MS + 50_000] * 2)
+    (progress,) = detect.process(detect.account(late, NOW_MS + 60_000), NOW_MS + 60_000)
+    assert isinstance(progress, Progress)
+    # Their times are not looked at: they are of the records that were read before.
+    assert (progress.offset, progress.watermark_ms) == (4, NOW_MS - LATENESS_MS)
+
+
+def test_partition_that_is_opened_anew_has_an_account_of_its_own() -> None:
+    detect = detect_of(PLAIN)
+    detect.account(numbered(0, 1), NOW_MS)
+    assert detect.accounts == (1, 0)
+    detect.open(PART, Source(), 0, NOW_MS)
+    assert detect.accounts == (0, 0)
+    assert detect.account(numbered(0, 1), NOW_MS).repeated == frozenset()
+    detect.close(PART)
+    assert detect.accounts == (0, 0)
+
+
+def test_partition_that_comes_back_where_it_was_left_keeps_its_account() -> None:
+    detect = detect_of(PLAIN)
+    detect.process(detect.account(numbered(0, 1), NOW_MS), NOW_MS)
+    detect.close(PART)
+    detect.open(PART, Source(), 2, NOW_MS + 60_000)
+    assert detect.account(numbered(0, 1, 2, start=2), NOW_MS).repeated == {2, 3}
+
+
+@pytest.mark.parametrize(("offset", "later_ms"), [(0, 0), (1, 0), (3, 0), (2, 3_600_000)])
+def test_partition_that_comes_back_elsewhere_or_much_later_begins_a_new_account(
+    offset: int, later_ms: int
+) -> None:
+    detect = detect_of(PLAIN)
+    # Entered, but not worked on: whoever begins anew must not take these for repeated.
+    detect.account(numbered(0, 1), NOW_MS)
+    detect.close(PART)
+    detect.open(PART, Source(), offset, NOW_MS + later_ms)
+    assert detect.account(numbered(0, 1, start=offset), NOW_MS + later_ms).repeated == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("record_ms", "at_end", "ran_ms", "told_ms"),
+    [
+        (NOW_MS, True, 30_000, NOW_MS + 30_000),
+        # Of yesterday, read again: an event of today would make all that come after it late.
+        (NOW_MS - 86_400_000, True, 30_000, NOW_MS - 86_400_000 + 30_000),
+        (NOW_MS + 86_400_000, True, 30_000, NOW_MS + 30_000),
+    ],
+)
+def test_what_is_told_of_sources_has_the_time_of_their_partition(
+    record_ms: int, at_end: bool, ran_ms: int, told_ms: int
+) -> None:
+    detect = detect_of(PLAIN)
+    detect.process(detect.account(numbered(0, 3, times=[record_ms] * 2), NOW_MS), NOW_MS)
+    now_ms, told = NOW_MS, []
+    while now_ms < NOW_MS + ran_ms:
+        now_ms += 1_000
+        told += detect.tell(PART, now_ms, at_end=at_end)
+    (event,) = told
+    assert event.time_ms == told_ms
+    assert dt.datetime.fromisoformat(orjson.loads(event.value)["timestamp"]).timestamp() * 1000 == told_ms
+
+
+def test_event_about_sources_is_found_by_the_rules_that_ship() -> None:
+    detect = Detect(SHIPPED, lateness_ms=1_000, idle_timeout_ms=IDLE_MS)
+    detect.open(PART, Source(logsources=(LogSource(category="application"),)), 0, NOW_MS)
+    detect.process(detect.account(numbered(0, 5), NOW_MS), NOW_MS)
+    (event,) = detect.tell(PART, NOW_MS + 1_000, at_end=True)
+    (found,) = found_in(detect, event.value, start=2)
+    assert detect.rules.targets[found.target].about.title == "Records Of A Service Were Lost"
+    assert found.group == ("orders",)
+
+
 def test_an_empty_batch_says_nothing_but_that_the_end_is_reached() -> None:
     detect = detect_of(PLAIN)
     assert detect.process(batch_of(caught_up=True), NOW_MS) == []
