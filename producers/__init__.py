@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from producers.configuration import configure
     from producers.handler import KafkaHandler
     from producers.logger import EventRenderer, KafkaLoggerFactory
+    from producers.notification import notify
 
-__all__ = ["EventRenderer", "KafkaHandler", "KafkaLoggerFactory", "configure"]
+__all__ = ["EventRenderer", "KafkaHandler", "KafkaLoggerFactory", "configure", "notify"]
 
 _HOMES = {
     "EventRenderer": "producers.logger",
     "KafkaHandler": "producers.handler",
     "KafkaLoggerFactory": "producers.logger",
     "configure": "producers.configuration",
+    "notify": "producers.notification",
 }
 
 
@@ -28,4 +30,10 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(home), name)
+    try:
+        module = importlib.import_module(home)
+    except ImportError:
+        # Libraries in C refuse to be loaded in a subinterpreter, each in words of its own.
+        importlib.import_module("producers.process").require_main_interpreter()
+        raise
+    return getattr(module, name)

@@ -90,6 +90,9 @@ class FileSink:
             if self._untold:
                 self._tell()
 
+    def cease(self, began_s: float) -> None:
+        """Do nothing: what is logged is written."""
+
     def close(self) -> None:
         """Close the file; the next `write` opens it again."""
         with self._lock:

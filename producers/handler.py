@@ -11,16 +11,21 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from producers.children import children
+from producers.event.encoding import Limits
 from producers.event.masking import Masking
-from producers.event.renderer import Renderer, level_of
+from producers.event.renderer import Capture, Renderer, level_of
 from producers.options import settle
-from producers.process import MAX_RENDERING, within
+from producers.process import MAX_RENDERING, configures_logging, require_main_interpreter, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Unpack
 
+    from producers.kafka.chain import Chain
+    from producers.kafka.queue import Queue
     from producers.options import HandlerOptions
+    from producers.recorder import Recorder
     from producers.sink import Sink
 
 __all__ = ["KafkaHandler"]
@@ -43,12 +48,20 @@ class KafkaHandler(logging.Handler):
         Raises:
             TypeError: an option that there is not.
             ValueError: options that contradict each other or are out of range; a codec that is not there.
-            OSError: the file can't be opened.
+            OSError: the file can't be opened, or that of the chain's key; the spool's folder can't be used.
         """
-        super().__init__(level)
+        require_main_interpreter()
         settled = settle(options)
-        self.renderer = _renderer(settled)
-        self.sink = _sink(settled, self.renderer)
+        renderer = _renderer(settled)
+        sink = _sink(settled, renderer)
+        self.recorder = _recorder(settled, sink) if settled["recorder"] else None
+        self.renderer = renderer
+        self.sink = self.recorder or sink
+        children.watch()
+        # Last: from here on the logging module knows us, and flushes and closes us at its end.
+        super().__init__(level)
+        if self.recorder is not None:
+            self.setLevel(self.level)
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -60,26 +73,36 @@ class KafkaHandler(logging.Handler):
         """Records that have not arrived yet."""
         return self.sink.pending
 
+    def setLevel(self, level: int | str) -> None:  # noqa: N802 - the name is logging's
+        """Say which records to handle; with a recorder, which to send at once: it keeps those below."""
+        super().setLevel(level)
+        if self.recorder is not None:
+            self.level = self.recorder.set_level(self.level)
+
     def createLock(self) -> None:  # noqa: N802 - the name is logging's
         """Create no lock; see the module's rule."""
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit a record, as in the base class but for the lock."""
-        passed: bool | logging.LogRecord = self.filter(record)
-        if not passed:
-            return False
-        # Since Python 3.12 a filter may return another record.
-        self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        if self.filters:
+            passed: bool | logging.LogRecord = self.filter(record)
+            if not passed:
+                return False
+            if isinstance(passed, logging.LogRecord):
+                # Since Python 3.12 a filter may return another record.
+                record = passed
+        self.emit(record)
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Render a record and leave it with the sink."""
-        within.rendering += 1
+        rendering = within.rendering
+        within.rendering = rendering + 1
         try:
-            if within.feeds_back(record.name, record.levelno):
+            if within.background and within.feeds_back(record.name, record.levelno):
                 return
-            if within.rendering > MAX_RENDERING:
+            if rendering >= MAX_RENDERING:
                 # An object that logs while it is rendered may do so for ever.
                 self.sink.lose(level_of(record.levelno))
                 return
@@ -87,15 +110,17 @@ class KafkaHandler(logging.Handler):
         except Exception:  # noqa: BLE001 - out of memory, or a record that isn't one: no reason to raise
             self.sink.lose("error")
         finally:
-            within.rendering -= 1
+            within.rendering = rendering
 
     def flush(self, timeout_s: float | None = None) -> None:
         """Wait until what has been logged by now has arrived; `pending` tells whether it did.
 
         Args:
-            timeout_s: most seconds to wait; None for the handler's `flush_timeout_s`.
+            timeout_s: most seconds to wait; None for the handler's `flush_timeout_s`. Within
+                `logging.config.dictConfig`, which flushes and closes all handlers, it does not wait.
         """
-        self.sink.flush(timeout_s)
+        if not configures_logging():
+            self.sink.flush(timeout_s)
 
     def close(self) -> None:
         """Flush in limited time, say on standard error what didn't arrive, and let go of everything."""
@@ -108,10 +133,37 @@ def _renderer(options: HandlerOptions) -> Renderer:
         service=options["service"] or "",
         environment=options["environment"] or "",
         host=options["host"] or "",
-        capture_exceptions=options["capture_exceptions"],
-        max_event_bytes=options["max_event_bytes"],
+        names=options["names"],
+        limits=Limits(
+            options["max_event_bytes"], options["max_depth"], options["max_fields"], options["max_text"]
+        ),
+        capture=Capture(options["capture_exceptions"], options["callsite"], options["capture_locals"]),
         masking=Masking(options["mask_keys"]) if options["mask"] else None,
     )
+
+
+def _recorder(options: HandlerOptions, sink: Sink) -> Recorder:
+    from producers.recorder import Recorder  # noqa: PLC0415 - only who records pays for it
+
+    level = options["recorder_level"]
+    least = logging.getLevelNamesMapping().get(level) if isinstance(level, str) else level
+    if least is None:
+        raise ValueError(f"recorder_level {level!r} is unknown; valid: DEBUG, INFO, WARNING, or a number")
+    recorder = Recorder(
+        sink,
+        least=least,
+        max_bytes=options["recorder_bytes"],
+        max_records=options["recorder_records"],
+        max_rings=options["recorder_traces"],
+    )
+    topic = options["control_topic"]
+    if topic:
+        from producers.kafka.sink import KafkaSink  # noqa: PLC0415 - loaded by now
+
+        if isinstance(sink, KafkaSink):
+            sink.listen(topic, recorder.answer)
+            recorder.begin = sink.begin
+    return recorder
 
 
 def _sink(options: HandlerOptions, renderer: Renderer) -> Sink:
@@ -120,6 +172,7 @@ def _sink(options: HandlerOptions, renderer: Renderer) -> Sink:
         from producers.file import FileSink  # noqa: PLC0415 - a service needs one of the two
 
         return FileSink(os.fspath(path), renderer.notice)
+    from producers.kafka.connection import secure  # noqa: PLC0415 - it loads asyncio's ssl, see the next
     from producers.kafka.delivery import KafkaTarget  # noqa: PLC0415 - asyncio is a third of our start
     from producers.kafka.sink import KafkaSink  # noqa: PLC0415 - likewise
 
@@ -127,13 +180,42 @@ def _sink(options: HandlerOptions, renderer: Renderer) -> Sink:
     return KafkaSink(
         KafkaTarget(
             servers if isinstance(servers, str) else ",".join(servers or ()),
-            options["topic"],
+            options["topic"] or "",
             options["compression"],
             options["linger_ms"],
             options["client_options"] or {},
+            secure(options, os.environ),
+            _chain(options),
         ),
         renderer.notice,
-        queue_bytes=options["queue_bytes"],
-        queue_records=options["queue_records"],
+        _queue(options),
         flush_timeout_s=options["flush_timeout_s"],
+        flush_on_sigterm=options["flush_on_sigterm"],
+        goodbye=renderer.goodbye,
     )
+
+
+def _queue(options: HandlerOptions) -> Queue:
+    folder = options["spool"]
+    if folder is None:
+        from producers.kafka.buffer import Buffer  # noqa: PLC0415 - a service needs one of the two
+
+        return Buffer(options["queue_bytes"], options["queue_records"])
+    from producers.spool.spool import Spool  # noqa: PLC0415 - likewise
+
+    return Spool(
+        os.fspath(folder),
+        options["topic"] or "",
+        max_bytes=options["spool_bytes"],
+        sync=options["spool_sync"],
+        max_event_bytes=options["max_event_bytes"],
+    )
+
+
+def _chain(options: HandlerOptions) -> Chain | None:
+    key, key_file = options["chain_key"], options["chain_key_file"]
+    if key is None and key_file is None:
+        return None
+    from producers.kafka.chain import make_chain  # noqa: PLC0415 - only who chains pays for it
+
+    return make_chain(key, key_file, options["topic"] or "")

@@ -1,7 +1,8 @@
 """The process that a sink lives in: its forks, its end, and the code of ours that runs in it.
 
-A sink that joins is renewed in a forked child and finished when the interpreter ends. Whatever the
-interpreter does, a service never waits longer for its sinks than they were told to.
+A sink that joins is renewed in a forked child and finished when the interpreter ends (children of
+multiprocessing and SIGTERM: see children.py and signals.py). Whatever the interpreter does, a service never
+waits longer for its sinks than they were told to.
 """
 
 from __future__ import annotations
@@ -13,17 +14,22 @@ import sys
 import threading
 import time
 import weakref
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "MAX_RENDERING",
     "Member",
     "Within",
+    "cease",
+    "configures_logging",
     "finish",
-    "finish_with_multiprocessing",
     "hush",
     "importing",
     "join",
+    "require_main_interpreter",
     "say",
     "within",
 ]
@@ -45,6 +51,10 @@ class Member(Protocol):
         """Get rid of what is queued, in limited time, which `time.monotonic() - began_s` of has passed."""
         ...
 
+    def cease(self, began_s: float) -> None:
+        """Take nothing more, since the process dies behind this; deliver what other threads still logged."""
+        ...
+
 
 class Within(threading.local):
     """Whether the current thread runs our own code, whose log records must not feed back to us.
@@ -52,10 +62,14 @@ class Within(threading.local):
     Attributes:
         rendering: how many log calls are under way: one, and those that are made while it renders.
         background: whether the thread is ours.
+        waking: whether it is about to start or wake a thread of ours, which has to wait for that.
+        terminated: whether a signal came meanwhile.
     """
 
     rendering = 0
     background = False
+    waking = False
+    terminated = False
 
     def feeds_back(self, logger: str, levelno: int) -> bool:
         """Whether a record is about the delivery of other records.
@@ -91,6 +105,32 @@ class _Quiet(logging.Filter):
 _quiet = _Quiet()
 
 
+def require_main_interpreter() -> None:
+    """Refuse to work in a subinterpreter: it has no signals, forks or daemon threads to deliver with.
+
+    Raises:
+        RuntimeError: this is one.
+    """
+    if not _is_main_interpreter():
+        raise RuntimeError(
+            "producers works in Python's main interpreter only, and this is a subinterpreter; under mod_wsgi,"
+            " set WSGIApplicationGroup %{GLOBAL}"
+        )
+
+
+def _is_main_interpreter() -> bool:
+    # Python has no public name for it before 3.14. Where none of these is there, nobody made a subinterpreter
+    # with them either.
+    asked: Callable[[], bool] | None = getattr(sys.modules["_thread"], "_is_main_interpreter", None)
+    if asked is not None:
+        return asked()
+    try:
+        import _xxsubinterpreters  # type: ignore[import-not-found]  # noqa: PLC0415 - CPython's own, untyped
+    except ImportError:
+        return True
+    return bool(_xxsubinterpreters.get_current() == _xxsubinterpreters.get_main())
+
+
 def join(member: Member) -> None:
     """Let a sink take part from now on, for as long as something else refers to it."""
     _members.add(member)
@@ -99,16 +139,39 @@ def join(member: Member) -> None:
 def finish() -> None:
     """Finish all sinks; runs by itself when the interpreter ends."""
     began_s = time.monotonic()
-    for member in list(_members):
-        member.finish(began_s)
+    for member in _joined():
+        try:
+            member.finish(began_s)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others want to end in order, too
+            say(f"a sink did not end in order ({type(error).__name__}: {error})")
 
 
-def finish_with_multiprocessing() -> None:
-    """Have sinks finished in a child of `multiprocessing`, which ends without the usual exit handlers."""
-    util = sys.modules.get("multiprocessing.util")
-    process = sys.modules.get("multiprocessing.process")
-    if util is not None and process is not None and process.parent_process() is not None:
-        util.Finalize(None, finish, exitpriority=0)
+def cease(began_s: float) -> None:
+    """Let all sinks that are finished take nothing more: the process dies behind this.
+
+    Args:
+        began_s: since when the limit of time runs, as of `time.monotonic()`.
+    """
+    for member in _joined():
+        member.cease(began_s)
+
+
+def _joined() -> list[Member]:
+    while True:
+        try:
+            return list(_members)
+        except RuntimeError:
+            # Another thread has just made a sink.
+            continue
+
+
+def configures_logging() -> bool:
+    """Return whether this thread holds the logging module's lock, as in `dictConfig`, which closes handlers.
+
+    Until it lets go of it, other threads may get no logger, nor log: to wait for one of ours is in vain.
+    """
+    owned: Callable[[], bool] | None = getattr(getattr(logging, "_lock", None), "_is_owned", None)
+    return owned is not None and owned()
 
 
 def hush(client: str) -> None:
@@ -134,7 +197,8 @@ def say(text: str) -> None:
 
 def _renew() -> None:
     within.rendering, within.background = 0, False
-    for member in list(_members):
+    within.waking, within.terminated = False, False
+    for member in _joined():
         member.renew()
 
 

@@ -17,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from consumers.broker import Broker, fetch_jars
 from pipeline.errors import TocsinError
+from producers import hooks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -75,6 +76,7 @@ def logs_as_before() -> Iterator[None]:
     handlers, level = list(root.handlers), root.level
     aiokafka_level = logging.getLogger("aiokafka").level
     yield
+    hooks.capture((), None)
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)

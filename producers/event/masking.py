@@ -1,8 +1,8 @@
 """Secrets, replaced before an event leaves the process.
 
-An event is encoded first, then looked over for a few marks, one of which every secret known here bears.
+An event is encoded first, then its words are looked over for a few marks, one of which every secret bears.
 Nearly none has one, and is done. One that has is decoded again, masked as plain values and encoded anew: what
-is masked is what would have been sent (dataclasses, objects shown by their `repr`), the result is always
+is masked is what would have been sent, the result is always
 valid JSON, and no code of the service runs a second time. It prefers to mask too much.
 
 RE2 is not there, so each pattern is linear in Python's `re` by its making, which stands beside it: what an
@@ -11,17 +11,15 @@ attempt that fails has looked at is bounded by a number, and what is not bounded
 
 from __future__ import annotations
 
-import datetime as dt
 import re
-import uuid
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
-from producers.event.encoding import safe_text
+from producers.event.objects import safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
 
 __all__ = ["MASK", "Masking"]
 
@@ -30,11 +28,13 @@ MASK: Final = "[masked]"
 _NAME_FORM = re.compile(r"[^\W_](?:[\w.\- ]{0,126}[^\W_])?")
 _NAMES_KEPT = 4_096
 _LONGEST_NAME_KEPT = 128
+# Characters at the end of a name that can make it a secret's.
+_NAME_END = 512
 
 _JOINT = "[ _-]?"
 # Of secrets. They count at the end of a name as well: `db_password`, `accessToken`.
 _NAMES = (
-    rf"passwords?|passwd|passphrase|pwd|secrets?|credentials?|token|auth|authorization|cookies?"
+    rf"passwords?|sasl_auth_bytes|passwd|passphrase|pwd|secrets?|credentials?|token|auth|authorization|cookies?"
     rf"|(?:api|access|private|secret){_JOINT}keys?|access{_JOINT}key{_JOINT}id"
 )
 # Counts as a whole or behind a sign only: a TerminalSessionId is no secret, and says something.
@@ -43,9 +43,6 @@ _SESSION = rf"(?<![a-z0-9])session{_JOINT}id"
 _IN_NAMES = ("passw", "passphrase", "pwd", "secret", "credential", "token", "auth", "cookie", "session")
 _WITH_A = ("AKIA", "ASIA", "ABIA", "ACCA", "AIza", "BEARER")
 _WITH_UNDERSCORE = ("ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "k_live_", "npm_")
-# Types of values that can't hold a text.
-_PLAIN = frozenset({int, float, bool, type(None), dt.datetime, dt.date, dt.time, uuid.UUID})
-
 # Between a name and its value: the end of a quote, maybe one that JSON within JSON escapes.
 _TO_VALUE = r"""\\{0,3}["']? {0,8}[:=]\s{0,8}"""
 # Begins with a quote, after which it can't fail: `*+` gives nothing back, and the end is optional.
@@ -139,28 +136,19 @@ class Masking:
             self._shapes += (_Shape("", re.compile(named), rf"\1{MASK}"),)
             self._in_names += tuple(max(re.split(r"[\W_]", name), key=len).lower() for name in mask_keys)
             names += "|" + own
-        self._named = re.compile(rf"(?i)(?:{names})\Z")
+        # A name that was taken has an underscore behind it, maybe with a number.
+        self._named = re.compile(rf"(?i)(?:{names})_*(?:\d+_)?\Z")
         self._harmless: set[object] = set()
 
-    def suspects(self, fields: Mapping[str, object], message: str, encoded: bytes) -> bool:
+    def suspects(self, names: Collection[str], texts: str) -> bool:
         """Whether an event may hold a secret; one that it doesn't suspect holds none that is known here.
 
         Args:
-            fields: what the caller logged beside the message.
-            message: the message.
-            encoded: the event's JSON, which is looked at if the fields are not all plain.
+            names: those of its fields, at any depth.
+            texts: all its texts.
         """
         try:
-            if not (self._harmless.issuperset(fields) or self._learn(fields)):
-                return True
-            text = message
-            for value in fields.values():
-                kind = type(value)
-                if kind is str:
-                    text += value  # type: ignore[operator]  # mypy doesn't follow `kind`
-                elif kind not in _PLAIN:
-                    return self._suspects_text(encoded.decode())
-            return self._suspects_text(text)
+            return not (self._harmless.issuperset(names) or self._learn(names)) or self._suspects_text(texts)
         except Exception:  # noqa: BLE001 - a name may be the service's own object, and raise anything
             return True
 
@@ -201,7 +189,7 @@ class Masking:
         """Whether a field of this name holds a secret."""
         if name in self._harmless:
             return False
-        if self._named.search(name):
+        if self._named.search(name[-_NAME_END:]):
             return True
         self._learn((name,))
         return False
@@ -212,7 +200,7 @@ class Masking:
             if name in self._harmless:
                 continue
             text = name if isinstance(name, str) else safe_text(name, convert=str)
-            if self._named.search(text) or self._suspects_text(text):
+            if self._named.search(text[-_NAME_END:]) or self._suspects_text(text):
                 return False
             if len(text) <= _LONGEST_NAME_KEPT and type(name) is str:
                 if len(self._harmless) >= _NAMES_KEPT:

@@ -5,6 +5,7 @@ import logging
 import logging.config
 import re
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import orjson
@@ -12,7 +13,8 @@ import pytest
 
 import producers
 from producers import KafkaHandler
-from producers.options import DEFAULTS, HandlerOptions
+from producers.kafka.delivery import KafkaTarget
+from producers.options import DEFAULTS, HandlerOptions, settle
 from producers.process import within
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ def test_environment_gives_the_defaults(
     ("options", "message"),
     [
         ({"path": "-", "bootstrap_servers": "a:1"}, "either path or bootstrap_servers"),
-        ({"compression": "gzpi"}, "'gzpi' is unknown; valid: none, gzip"),
+        ({"compression": "gzpi"}, "'gzpi' is unknown; valid: auto, none, gzip"),
         ({"queue_bytes": 0}, "queue_bytes must be at least 1"),
         ({"queue_records": -1}, "queue_records must be at least 1"),
         ({"max_event_bytes": 10}, "max_event_bytes must be at least 32768"),
@@ -104,6 +106,12 @@ def test_codec_that_is_not_installed_is_known_at_once(monkeypatch: pytest.Monkey
     with pytest.raises(ValueError, match=re.escape("tocsin[codecs]")):
         KafkaHandler(compression="zstd")
     KafkaHandler(compression="gzip").close()
+
+
+def test_best_codec_that_is_installed_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert KafkaTarget("kafka:9092", "logs", "auto", 5).compression == "zstd"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert KafkaTarget("kafka:9092", "logs", "auto", 5).compression == "gzip"
 
 
 def test_wrong_arguments_print_nothing(
@@ -233,5 +241,59 @@ def test_unknown_option_is_named_with_what_was_meant(options: dict[str, object],
         KafkaHandler(**options)  # type: ignore[arg-type]  # on purpose
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"queue_bytes": "16M"}, "queue_bytes must be a number, not '16M'"),
+        ({"flush_timeout_s": None}, "flush_timeout_s must be a number, not None"),
+        ({"capture_locals": "false"}, "capture_locals must be True or False, not 'false'"),
+    ],
+)
+def test_text_for_a_number_or_a_truth_is_refused_by_the_options_name(
+    options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(message)):
+        settle(options)  # type: ignore[arg-type]  # on purpose
+
+
 def test_every_option_has_a_default() -> None:
     assert set(DEFAULTS) == set(HandlerOptions.__annotations__)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"servce": "x"},
+        {"chain_key": "short"},
+        {"service": 5},
+        {"names": "esc"},
+        {"recorder": True, "recorder_level": "x"},
+    ],
+)
+def test_handler_that_could_not_be_made_is_unknown_to_logging(options: dict[str, object]) -> None:
+    with pytest.raises((TypeError, ValueError)) as kept:
+        KafkaHandler(**options)  # type: ignore[arg-type]  # wrong on purpose
+    assert kept.traceback
+    # What logging.shutdown goes through.
+    known = [ref() for ref in logging._handlerList]  # type: ignore[attr-defined]  # no public name
+    assert not [h for h in known if isinstance(h, KafkaHandler) and not hasattr(h, "sink")]
+
+
+def test_option_that_is_no_text_is_named() -> None:
+    with pytest.raises(TypeError, match="service must be a text, not 5"):
+        KafkaHandler(service=5)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_options_that_the_client_can_make_nothing_of_are_no_outage(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = KafkaHandler(client_options={"frobnicate": 1}, flush_timeout_s=0.1)
+    logger.addHandler(handler)
+    logger.info("hello")
+    said = ""
+    deadline = time.monotonic() + 20
+    while not said and time.monotonic() < deadline:
+        handler.flush(0.1)
+        said = capsys.readouterr().err
+    assert said.startswith("tocsin: Kafka at localhost:9092 can't be used (TypeError: ")
+    assert said.endswith("; log records wait in memory\n")

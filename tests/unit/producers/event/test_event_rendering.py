@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import orjson
@@ -11,20 +12,14 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.event.renderer import RenderedEvent, Renderer, level_of
+from producers.event.renderer import Capture, RenderedEvent, Renderer, level_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def renderer(**changed: object) -> Renderer:
-    options: dict[str, object] = {
-        "service": "shop",
-        "environment": "test",
-        "host": "h1",
-        "capture_exceptions": True,
-        "max_event_bytes": 256 * 1024,
-    }
+    options: dict[str, object] = {"service": "shop", "environment": "test", "host": "h1"}
     return Renderer(**{**options, **changed})  # type: ignore[arg-type]  # a JSON value
 
 
@@ -111,7 +106,7 @@ def test_error_in_an_except_block_takes_the_exception_along() -> None:
         empty["k"]
     except KeyError:
         captured = fields(renderer().record(made))
-        plain = fields(renderer(capture_exceptions=False).record(made))
+        plain = fields(renderer(capture=Capture(exceptions=False)).record(made))
         info = fields(renderer().record(record("fine")))
     assert captured["exception"]["type"] == "KeyError"  # type: ignore[index]  # a JSON value
     assert "exception" not in plain
@@ -209,3 +204,89 @@ def test_any_record_renders(
         made.__dict__.setdefault(name, value)
     event = renderer().record(made)
     assert orjson.loads(event.value)["event"] is not None
+
+
+@pytest.mark.parametrize(
+    ("own", "kept"),
+    [
+        ({"level": 5}, {"level_": 5}),
+        ({"level": "high"}, {"level_": "high"}),
+        ({"logger": 5}, {"logger_": 5}),
+        ({"service": 5}, {"service_": 5}),
+        ({"service": ""}, {"service_": ""}),
+        ({"pid": 1, "pid_": 2}, {"pid__": 1, "pid_": 2}),
+        ({"timestamp": "soon", "timestamp_": "late"}, {"timestamp__": "soon", "timestamp_": "late"}),
+        ({"stack_info": "mine", "stack": "theirs"}, {"stack_info": "mine"}),
+    ],
+)
+def test_no_field_of_the_callers_is_lost(own: dict[str, object], kept: dict[str, object]) -> None:
+    decoded = fields(renderer().entry("shop.web", "info", {"event": "x", **own}))
+    assert decoded.items() >= {**kept, "level": "info", "logger": "shop.web", "service": "shop"}.items()
+
+
+def test_text_of_a_class_of_its_own_names_a_service() -> None:
+    class Name(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    event = renderer().record(record(service=Name("payments"), trace_id=Name("t1")))
+    assert (event.key, event.trace, fields(event)["service"]) == (b"payments", "t1", "payments")
+
+
+def test_record_that_somebody_meddled_with_loses_no_field() -> None:
+    made = record(order=1)
+    process = made.__dict__.pop("process")
+    made.__dict__["customer"] = 2
+    made.process = process
+    assert fields(renderer().record(made)).items() >= {"order": 1, "customer": 2}.items()
+
+
+@given(st.lists(st.integers(1_000_000, 4_102_444_800_000_000), min_size=1, max_size=5))
+def test_time_of_any_second_is_its_own(times_us: list[int]) -> None:
+    by = renderer()
+    for time_us in times_us:
+        event = by.entry(
+            "",
+            "info",
+            {"timestamp": dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=time_us)},
+        )
+        said = dt.datetime.fromisoformat(str(fields(event)["timestamp"]))
+        assert abs(round(said.timestamp() * 1e6) - time_us) <= 1
+        assert event.time_ms == round(said.timestamp() * 1e6) // 1_000
+
+
+def test_memory_of_loggers_is_bounded() -> None:
+    by = renderer()
+    for n in range(3_000):
+        assert fields(by.entry(f"logger {n}", "info", {"event": "x"}))["logger"] == f"logger {n}"
+    assert len(by._tails) <= 1_024
+
+
+def test_threads_of_different_seconds_have_their_own_times() -> None:
+    by, wrong = renderer(), []
+
+    def log(second: int) -> None:
+        for _ in range(2_000):
+            event = fields(by.record(record(created=float(second))))
+            if event["timestamp"] != dt.datetime.fromtimestamp(second, dt.UTC).isoformat()[:-6] + ".000000Z":
+                wrong.append(event)
+
+    threads = [threading.Thread(target=log, args=(1_700_000_000 + n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_names_of_great_length_are_cut() -> None:
+    event = fields(renderer(service="s" * 300, host="\udc80").entry("l" * 300, "info", {"event": "x"}))
+    assert (event["service"], event["logger"], event["host"]) == ("s" * 256 + "…", "l" * 256 + "…", "\\udc80")
+
+
+@pytest.mark.parametrize(("logger", "kept"), [("uvicorn.error", False), ("shop.paint", True)])
+def test_uvicorns_coloured_copy_of_the_message_is_left_out(logger: str, kept: bool) -> None:
+    record = logging.makeLogRecord({"name": logger, "levelno": 20, "msg": "up", "color_message": "\x1b[1mup"})
+    assert ("color_message" in orjson.loads(renderer().record(record).value)) is kept

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import producers
 from producers import KafkaHandler, KafkaLoggerFactory
+from producers.event.encoding import Limits
 from producers.event.masking import MASK, Masking
 from producers.event.renderer import Renderer
 
@@ -36,8 +37,7 @@ def renderer(masking: Masking | None = None, max_event_bytes: int = LIMIT) -> Re
         service="shop",
         environment="test",
         host="h1",
-        capture_exceptions=True,
-        max_event_bytes=max_event_bytes,
+        limits=Limits(max_event_bytes),
         masking=masking or Masking(),
     )
 
@@ -367,7 +367,7 @@ def test_field_that_can_not_be_masked_is_dropped(monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_secret_leaves_where_the_stack_ends(tmp_path: Path) -> None:
-    handler = KafkaHandler(path=tmp_path / "log")
+    handler = KafkaHandler(path=tmp_path / "log", max_depth=100)
     nested: object = "password=hunter2"
     for _ in range(100):
         nested = [nested]
@@ -382,12 +382,12 @@ def test_no_secret_leaves_where_the_stack_ends(tmp_path: Path) -> None:
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         frames, frame = frames + 1, frame.f_back
-    for left in range(10, 300, 5):
+    for left in range(10, 500, 5):
         with contextlib.suppress(RecursionError):
             log_at(sys.getrecursionlimit() - frames - left)
     written = (tmp_path / "log").read_bytes()
     handler.close()
-    assert b'"o":"[masked]"' in written
+    assert b'"o":"<unprintable list>"' in written
     assert b'"password=[masked]"' in written
     assert b"hunter2" not in written
 
@@ -459,6 +459,23 @@ HOSTILE = [
 ]
 
 
+def test_names_that_were_taken_are_as_secret_as_before() -> None:
+    request = {"password": "hunter2", b"password": "hunter2", "password_": "hunter2", b"password_": "hunter2"}
+    shown = logged(fields={"request": request})["request"]
+    assert isinstance(shown, dict)
+    assert list(shown.values()) == [MASK] * 4
+
+
+def test_header_in_a_list_of_pairs_alone_is_masked() -> None:
+    for pairs in (
+        [["authorization", "Basic aHVudGVyMg"]],
+        [("cookie", "hunter2")],
+        (("x-api-key", b"hunter2"),),
+    ):
+        assert "aHVudGVyMg" not in str(logged(fields={"headers": pairs}))
+        assert "hunter2" not in str(logged(fields={"headers": pairs}))
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_hostile_text_takes_linear_time(piece: str) -> None:
@@ -467,15 +484,13 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
     def measure(size: int) -> float:
         # The first makes any text suspect, so that all patterns run.
         text = "eyJ " + piece * (size // len(piece))
-        best = float("inf")
-        for _ in range(2):
-            began = time.perf_counter()
-            mask(text)
-            best = min(best, time.perf_counter() - began)
-        return best
+        began = time.thread_time()
+        mask(text)
+        return time.thread_time() - began
 
-    # Ten times the text: a quadratic pattern would take a hundred times as long.
-    assert measure(200_000) < 40 * max(measure(20_000), 1e-3)
+    # Ten times the text: a quadratic pattern would take a hundred times as long, each time; on a busy machine
+    # a linear one may, once.
+    assert any(measure(200_000) < 40 * max(measure(20_000), 1e-3) for _ in range(5))
 
 
 @pytest.mark.timeout(20)
@@ -553,8 +568,13 @@ def test_planted_message_and_field_are_never_in_the_bytes(
 
 @given(st.dictionaries(st.text(string.ascii_letters), st.text() | st.integers(-9, 9)))
 def test_plain_fields_come_back_as_they_were(fields: dict[str, object]) -> None:
-    harmless = {f"f_{name}_": value for name, value in fields.items()}
+    harmless = {f"f_{name}_n": value for name, value in fields.items()}
     kept = logged(fields=harmless)
     assert {name: kept[name] for name in harmless} == {
         name: Masking().text(value) if isinstance(value, str) else value for name, value in harmless.items()
     }
+
+
+def test_password_in_a_kafka_clients_own_record_is_masked() -> None:
+    text = "Request 1: SaslAuthenticateRequest_v1(sasl_auth_bytes=b'\\x00shop\\x00hunter2') sent"
+    assert "hunter2" not in Masking(()).text(text)
