@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from consumers.clock import now_ms
+from consumers.kafka.client import Client
+from consumers.kafka.refusal import refusal
 from consumers.verify.keys import read_keys
 from consumers.verify.marks import read_marks, write_marks
 from consumers.verify.reading import reading
@@ -80,9 +82,8 @@ async def verify_log(kafka: Kafka, options: VerifyOptions) -> int:
             "records were deleted before they could be read: begin later, with --since"
         ) from error
     except KafkaError as error:
-        raise TocsinError(
-            f"Kafka at {kafka.bootstrap_servers}: {str(error) or type(error).__name__}"
-        ) from error
+        why = await refusal(Client(kafka).options) or str(error) or type(error).__name__
+        raise TocsinError(f"Kafka at {kafka.bootstrap_servers}: {why}") from error
     report = check.finish()
     if options.form == "json":
         show_json(options.topic, report, file=sys.stdout)

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from benchmarks.kafka import free_port
@@ -24,22 +24,30 @@ if TYPE_CHECKING:
     from consumers.broker import Broker
     from tests.accounts.received import Account
 
-__all__ = ["SCENARIOS", "Scenario"]
+__all__ = ["SCENARIOS", "Scenario", "killed_with_spool", "terminated"]
 
 _ROOT = Path(__file__).parents[2]
-_LOST = re.compile(rb"tocsin: (\d+) log records were not delivered")
+_LOST = re.compile(rb"tocsin: (\d+) log records (?:were|came while)")
+
+
+class Served(Protocol):
+    """A broker that runs, whoever started it."""
+
+    @property
+    def bootstrap_servers(self) -> str: ...
 
 
 class Scenario(Protocol):
     """Runs services against a broker, does something to them, and returns the account."""
 
-    async def __call__(self, broker: Broker, folder: Path) -> Account: ...
+    # Any: some need a broker that they can stop, others take whichever runs.
+    async def __call__(self, broker: Any, folder: Path) -> Account: ...
 
 
 class _Run:
     """One topic, one folder, and the services that log there."""
 
-    def __init__(self, broker: Broker, folder: Path) -> None:
+    def __init__(self, broker: Served, folder: Path) -> None:
         self.broker = broker
         self.folder = folder
         self.topic = f"account-{uuid4().hex[:8]}"
@@ -70,11 +78,15 @@ class _Run:
             # Else it has reported.
             self.lost += sum(map(int, _LOST.findall(said)))
 
-    async def logged(self, at_least: int) -> None:
-        """Wait until so many log calls have returned."""
+    async def logged(self, at_least: int, since: int = 0) -> None:
+        """Wait until so many log calls have returned, in slots from this one on."""
         async with asyncio.timeout(120):
-            while sum(Counters.read(self.folder / "counters").values()) < at_least:  # noqa: ASYNC110 - another process counts
+            while self._counted(since) < at_least:  # noqa: ASYNC110 - another process counts
                 await asyncio.sleep(0.01)
+
+    def _counted(self, since: int) -> int:
+        counts = Counters.read(self.folder / "counters")
+        return sum(count for slot, count in counts.items() if slot >= since)
 
     async def account(self, why: str) -> Account:
         seen = await receive(self.broker.bootstrap_servers, self.topic)
@@ -116,53 +128,55 @@ async def _killed_broker(broker: Broker, folder: Path) -> Account:
     return await run.account("broker killed and restarted, three times")
 
 
-async def _full_queue(broker: Broker, folder: Path) -> Account:
+async def _full_queue(broker: Served, folder: Path) -> Account:
     run = _Run(broker, folder)
     await run.ready()
     await run.end(await run.start("--count", "100000", "--threads", "2", queue_records=1_000))
     return await run.account("queue full: 1,000 records, no pause between calls")
 
 
-async def _terminated(broker: Broker, folder: Path) -> Account:
+async def terminated(broker: Served, folder: Path, rounds: int = 10) -> Account:
+    """End a service by SIGTERM while its threads log."""
     run = _Run(broker, folder)
     await run.ready()
-    for n in range(10):
+    for n in range(rounds):
         process = await run.start(
             *("--threads", "2", "--seconds", "30", "--rate", "10000", "--slots-from", str(2 * n))
         )
-        await run.logged(2_000 * (n + 1))
+        await run.logged(2_000, since=2 * n)
         process.send_signal(signal.SIGTERM)
         await run.end(process)
-    return await run.account("SIGTERM under load, ten times")
+    return await run.account(f"SIGTERM under load, {rounds} times")
 
 
-async def _killed_with_spool(broker: Broker, folder: Path) -> Account:
+async def killed_with_spool(broker: Served, folder: Path, rounds: int = 10) -> Account:
+    """Kill a service that has a spool while its threads log, then start another one."""
     run = _Run(broker, folder)
     await run.ready()
     spool = str(folder / "spool")
-    for n in range(10):
+    for n in range(rounds):
         process = await run.start(
             *("--threads", "4", "--seconds", "30", "--rate", "10000", "--slots-from", str(4 * n)), spool=spool
         )
-        await run.logged(2_000 * (n + 1))
+        await run.logged(2_000, since=4 * n)
         process.kill()
         await process.wait()
     # The next one to start brings what they left.
-    await run.end(await run.start("--count", "10", "--slots-from", "40", spool=spool))
-    return await run.account("SIGKILL with a spool under load, ten times")
+    await run.end(await run.start("--count", "10", "--slots-from", str(4 * rounds), spool=spool))
+    return await run.account(f"SIGKILL with a spool under load, {rounds} times")
 
 
-async def _forks(broker: Broker, folder: Path) -> Account:
+async def _forks(broker: Served, folder: Path) -> Account:
     run = _Run(broker, folder)
     await run.ready()
     await run.end(await run.start("--forks", "50", "--count", "2000"))
     return await run.account("50 forks under load")
 
 
-async def _threads(broker: Broker, folder: Path) -> Account:
+async def _threads(broker: Served, folder: Path) -> Account:
     run = _Run(broker, folder)
     await run.ready()
-    await run.end(await run.start("--threads", "64", "--count", "2000"))
+    await run.end(await run.start("--threads", "64", "--count", "1000"))
     return await run.account("64 threads")
 
 
@@ -227,8 +241,8 @@ SCENARIOS: dict[str, Scenario] = {
     "away-in-the-middle": _away_in_the_middle,
     "killed-broker": _killed_broker,
     "full-queue": _full_queue,
-    "sigterm": _terminated,
-    "sigkill": _killed_with_spool,
+    "sigterm": terminated,
+    "sigkill": killed_with_spool,
     "forks": _forks,
     "gunicorn": _gunicorn_workers,
     "gunicorn-preload": _preloaded_workers,

@@ -185,8 +185,8 @@ async def test_refused_records_are_counted_and_the_next_ones_arrive(
     )
 
 
-async def test_topic_that_is_not_there_yet_is_waited_for(
-    kafka: Kafka, make_topic: MakeTopic, logger: logging.Logger
+async def test_topic_that_is_not_there_yet_is_waited_for_and_named(
+    kafka: Kafka, make_topic: MakeTopic, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = await make_topic()
     handler = KafkaHandler(
@@ -196,6 +196,15 @@ async def test_topic_that_is_not_there_yet_is_waited_for(
     logger.info("hello")
     await asyncio.to_thread(handler.flush)
     assert handler.pending == 1
+    said = ""
+    async with asyncio.timeout(20):
+        while not said:
+            await asyncio.to_thread(handler.flush, 0.1)
+            said = capsys.readouterr().err
+    assert said == (
+        f"tocsin: Kafka at {kafka.bootstrap_servers} has no topic '{there}-not': `tocsin topics` creates it;"
+        " log records wait in memory\n"
+    )
 
 
 def script(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
