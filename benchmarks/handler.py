@@ -2,10 +2,10 @@
 
     python -m benchmarks.handler [--peers FOLDER]
 
-Two tables. The first is CPU time of the calling thread an event: contenders take turns at bursts, what they
-leave to other threads is waited for in between and not counted. The second is how long single calls take
-at 5,000 a second while the broker is up, away, slow (it answers during a tenth of the time) and while the
-queue is full.
+Two tables. The first is CPU time an event, of the calling thread and of the whole process: contenders take
+turns at bursts, and what they leave to other threads is waited for in between. The second is how long single
+calls take at 5,000 a second while the broker is up, away, slow (it answers during a tenth of the time) and
+while the queue is full.
 
 `--peers` names a folder with other handlers for Kafka or Loki, made with
 `pip install --target FOLDER python-logging-loki kafka-logging-handler`.
@@ -154,19 +154,20 @@ def _ours(servers: str, topic: str, **options: int) -> Iterator[tuple[Contender,
         handler.close()
 
 
-def _cost(contenders: list[Contender]) -> dict[str, list[float]]:
-    """Return µs of the calling thread's CPU an event, a figure a round."""
-    figures: dict[str, list[float]] = {c.name: [] for c in contenders}
+def _cost(contenders: list[Contender]) -> dict[str, list[tuple[float, float]]]:
+    """Return µs of CPU an event, of the calling thread and of the whole process, a pair a round."""
+    figures: dict[str, list[tuple[float, float]]] = {c.name: [] for c in contenders}
     for turn in range(_ROUNDS + 1):
         for contender in contenders:
             call = contender.call
-            began = time.thread_time_ns()
+            whole, began = time.process_time_ns(), time.thread_time_ns()
             for n in range(_BURST):
                 call(n)
             spent_us = (time.thread_time_ns() - began) / 1000 / _BURST
             contender.settle()
             if turn:
-                figures[contender.name].append(spent_us)
+                in_all_us = (time.process_time_ns() - whole) / 1000 / _BURST
+                figures[contender.name].append((spent_us, in_all_us))
     return figures
 
 
@@ -214,15 +215,17 @@ def _costs(servers: str, topic: str, folder: Path, others: str | None) -> None:
         ]
         figures = _cost(contenders)
     floors = {
-        name: statistics.median(figures[floor.name])
+        name: statistics.median(own for own, _ in figures[floor.name])
         for floor, names in ((contenders[0], [ours[0].name]), (contenders[1], [ours[1].name]))
         for name in names
     }
-    print("µs of the calling thread's CPU an event        median   (min–max)")
-    for name, values in figures.items():
+    print(f"{'µs of CPU an event':44}  calling thread: median (min–max)   whole process")
+    for name, pairs in figures.items():
+        values = [own for own, _ in pairs]
         middle = statistics.median(values)
         of = f"   {middle / floors[name]:.2f}× of its floor" if name in floors else ""
-        print(f"{name:44} {middle:8.2f}   ({min(values):.2f}–{max(values):.2f}){of}")
+        spread = f"({min(values):.2f}–{max(values):.2f})"
+        print(f"{name:44} {middle:14.2f} {spread:>15} {statistics.median(a for _, a in pairs):19.2f}{of}")
 
 
 def _times(broker: Broker, topic: str, folder: Path) -> None:
