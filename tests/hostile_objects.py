@@ -47,7 +47,7 @@ class Rude:
 
 
 class RudeEverywhere:
-    __repr__ = __str__ = __hash__ = __eq__ = __iter__ = __len__ = __bool__ = __int__ = refuse  # type: ignore[assignment]
+    __repr__ = __str__ = __hash__ = __eq__ = __iter__ = __len__ = __bool__ = __int__ = refuse  # type: ignore[assignment]  # hostile
     __getattr__ = refuse
 
 
@@ -60,12 +60,12 @@ class Lost:
 
 class NoText:
     def __repr__(self) -> str:
-        return 5  # type: ignore[return-value]
+        return 5  # type: ignore[return-value]  # hostile
 
 
 class OddText(str):
     __slots__ = ()
-    __str__ = __repr__ = __len__ = __hash__ = __eq__ = __add__ = lower = encode = refuse  # type: ignore[assignment]
+    __str__ = __repr__ = __len__ = __hash__ = __eq__ = __add__ = lower = encode = refuse  # type: ignore[assignment]  # hostile
 
 
 class HashedText(str):
@@ -80,38 +80,38 @@ class HashedText(str):
 class RudeName:
     """Can be a name, but bears no comparison."""
 
-    __repr__ = __str__ = __eq__ = refuse  # type: ignore[assignment]
+    __repr__ = __str__ = __eq__ = refuse  # type: ignore[assignment]  # hostile
     __hash__ = object.__hash__
 
 
 class OddInt(int):
-    __int__ = __str__ = __repr__ = __bool__ = refuse  # type: ignore[assignment]
+    __int__ = __str__ = __repr__ = __bool__ = refuse  # type: ignore[assignment]  # hostile
 
 
 class OddFloat(float):
-    __float__ = __str__ = __repr__ = refuse  # type: ignore[assignment]
+    __float__ = __str__ = __repr__ = refuse  # type: ignore[assignment]  # hostile
 
 
 class OddDict(dict[Any, Any]):
-    __iter__ = items = keys = values = __len__ = __getitem__ = __bool__ = refuse  # type: ignore[assignment]
+    __iter__ = items = keys = values = __len__ = __getitem__ = __bool__ = refuse  # type: ignore[assignment]  # hostile
 
 
 class OddList(list[Any]):
-    __iter__ = __len__ = __getitem__ = __bool__ = refuse  # type: ignore[assignment]
+    __iter__ = __len__ = __getitem__ = __bool__ = refuse  # type: ignore[assignment]  # hostile
 
 
 class OddTuple(tuple[Any, ...]):
     __slots__ = ()
     _fields = ("a", 5)
-    __iter__ = __len__ = __getitem__ = refuse  # type: ignore[assignment]
+    __iter__ = __len__ = __getitem__ = refuse  # type: ignore[assignment]  # hostile
 
 
 class OddSet(set[Any]):
-    __iter__ = __len__ = refuse  # type: ignore[assignment]
+    __iter__ = __len__ = refuse  # type: ignore[assignment]  # hostile
 
 
 class OddMapping(collections.abc.Mapping[Any, Any]):
-    __getitem__ = __iter__ = refuse  # type: ignore[assignment]
+    __getitem__ = __iter__ = refuse  # type: ignore[assignment]  # hostile
 
     def __len__(self) -> int:
         return 0
@@ -127,15 +127,15 @@ class Pretender:
         self._kind = kind
 
     @property
-    def __class__(self) -> type:  # type: ignore[override]
+    def __class__(self) -> type:  # type: ignore[override]  # hostile
         return self._kind
 
     __repr__ = refuse
 
 
 class Meta(type):
-    __repr__ = __instancecheck__ = __subclasscheck__ = refuse  # type: ignore[assignment]
-    __name__ = __module__ = property(refuse)  # type: ignore[assignment]
+    __repr__ = __instancecheck__ = __subclasscheck__ = refuse  # type: ignore[assignment]  # hostile
+    __name__ = __module__ = property(refuse)  # type: ignore[assignment]  # hostile
 
 
 class OfMeta(metaclass=Meta):
@@ -192,19 +192,19 @@ class FakeDataclass:
 
 
 class OddZone(dt.tzinfo):
-    utcoffset = dst = tzname = refuse  # type: ignore[assignment]
+    utcoffset = dst = tzname = refuse  # type: ignore[assignment]  # hostile
 
 
 class OddPath(os.PathLike[str]):
-    __fspath__ = __str__ = refuse  # type: ignore[assignment]
+    __fspath__ = __str__ = refuse  # type: ignore[assignment]  # hostile
 
 
 class RudeError(Exception):
-    __str__ = __repr__ = refuse  # type: ignore[assignment]
+    __str__ = __repr__ = refuse  # type: ignore[assignment]  # hostile
 
 
-class RuderError(ValueError, metaclass=type("OddMeta", (type,), {"__module__": property(refuse)})):  # type: ignore[misc]
-    __cause__ = __context__ = __traceback__ = __notes__ = property(refuse)  # type: ignore[assignment]
+class RuderError(ValueError, metaclass=type("OddMeta", (type,), {"__module__": property(refuse)})):  # type: ignore[misc]  # hostile
+    __cause__ = __context__ = __traceback__ = __notes__ = property(refuse)  # type: ignore[assignment]  # hostile
 
 
 def mutating(kind: type, values: list[Any]) -> object:
@@ -238,7 +238,7 @@ def deep(depth: int) -> object:
 
 
 def _noted(error: BaseException, note: object) -> BaseException:
-    error.__notes__ = note  # type: ignore[assignment]
+    error.__notes__ = note  # type: ignore[assignment]  # hostile
     return error
 
 

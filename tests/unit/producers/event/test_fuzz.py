@@ -111,7 +111,7 @@ def check(
 ) -> None:
     """Log, and look at all that came of it."""
     handler = handler_of(tuple(chosen.items()))
-    handler.sink = sink = sink or Collector()  # type: ignore[assignment]
+    handler.sink = sink = sink or Collector()  # type: ignore[assignment]  # a sink that keeps all
     out, err = io.StringIO(), io.StringIO()
     raised: list[str] = []
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
