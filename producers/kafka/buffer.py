@@ -87,11 +87,7 @@ class Buffer:
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         self._max_bytes = max_bytes
-        self._max_records = max_records
-        # While the process ends: who ends it, and what the others wait at, for ever.
-        self._shut = False
-        self._ending = 0
-        self._gate = threading.Lock()
+        self._most_records = max_records
         self.renew()
 
     def renew(self) -> None:
@@ -99,6 +95,11 @@ class Buffer:
         self._lock = threading.RLock()
         self._settlement = threading.Condition(self._lock)
         self._waiters = 0
+        # While the process ends: who ends it, and what the others wait at, for ever.
+        self._shut = False
+        self._ending = 0
+        self._gate = threading.Lock()
+        self._max_records = self._most_records
         self._levels: dict[str, _Lane] = {}
         for level in LEVELS:
             self._levels[level] = _Lane(tuple(self._levels.values()))

@@ -565,3 +565,18 @@ def test_ending_process_holds_up_its_other_threads_and_counts_the_rest() -> None
     buffer.settle(buffer.take(10_000))
     assert not returned.wait(0.05)
     assert buffer.freeze() == 1
+
+
+def test_child_forked_while_its_parent_ends_logs_as_ever() -> None:
+    buffer = Buffer(10_000, 100)
+    buffer.shut()
+    buffer.renew()
+    returned = threading.Event()
+
+    def log() -> None:
+        buffer.put(event())
+        returned.set()
+
+    threading.Thread(target=log, daemon=True).start()
+    assert returned.wait(10)
+    assert (buffer.pending, buffer.dropped) == (1, {})
