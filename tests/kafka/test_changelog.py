@@ -3,12 +3,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumers.kafka.changelog import Changelog
 from consumers.kafka.client import MAX_VALUE_BYTES, Client
 from pipeline.config.model import Kafka as KafkaConfig
+from pipeline.errors import TocsinError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -99,3 +100,14 @@ async def left_over(kafka: Kafka, topic: str) -> set[bytes]:
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 values.update((record.key, record.value) for record in records)
     return {key for key, value in values.items() if value}
+
+
+async def test_header_that_is_no_count_of_parts_is_told_with_its_topic(
+    opened: Open, kafka: Kafka, topic: str
+) -> None:
+    changelog = opened()
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
+        headers = [("parts", b"one/of two")]
+        await producer.send_and_wait(topic, b"x", key=b"a", partition=1, headers=headers)
+    with pytest.raises(TocsinError, match=f"{topic}/1 holds something else: a header b'one/of two'"):
+        await changelog.load()

@@ -32,6 +32,7 @@ from consumers.kafka import session
 from consumers.kafka.client import Client
 from consumers.kafka.topics import ensure_topics
 from consumers.metrics import Metrics
+from consumers.verify.command import VerifyOptions, verify_log
 from pipeline.config.model import Kafka as KafkaConfig
 from pipeline.errors import TocsinError
 from producers import KafkaHandler
@@ -474,6 +475,19 @@ async def test_stage_that_is_refused_says_why_and_says_it_once(
     (said,) = [line for line in logged if line["log_level"] == "warning"]
     assert said["error"] == "authentication failed for user 'tocsin' (SCRAM-SHA-512)"
     assert WRONG not in repr(logged)
+
+
+async def test_verification_that_is_refused_says_why(
+    secured: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOCSIN_CHAIN_KEY", "a key of sixteen bytes or more")
+    monkeypatch.setenv("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512")
+    monkeypatch.setenv("KAFKA_SASL_USERNAME", USER)
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD", WRONG)
+    monkeypatch.setenv("KAFKA_SSL_CAFILE", str(secured.files / "ca.pem"))
+    kafka = KafkaConfig(bootstrap_servers=secured.broker.address("SCRAM"))
+    with pytest.raises(TocsinError, match=f"authentication failed for user '{USER}'"):
+        await verify_log(kafka, VerifyOptions("logs"))
 
 
 async def test_same_variables_let_the_worker_in(secured: Secured) -> None:

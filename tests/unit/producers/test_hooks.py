@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import producers
+from producers import hooks
 
 ROOT = Path(__file__).parents[3]
 
@@ -330,3 +331,8 @@ except KeyError:
     assert (event["event"], event["process_name"]) == ("uncaught exception in child process", "work")
     assert exception(event) == ("OSError", "disk")
     assert done.stderr.count("OSError: disk") == 1
+
+
+def test_one_text_is_no_list_of_hooks() -> None:
+    with pytest.raises(TypeError, match="hooks must be a list of names, not the text 'warnings'"):
+        hooks.check("warnings")

@@ -580,3 +580,13 @@ def test_child_forked_while_its_parent_ends_logs_as_ever() -> None:
     threading.Thread(target=log, daemon=True).start()
     assert returned.wait(10)
     assert (buffer.pending, buffer.dropped) == (1, {})
+
+
+def test_garbage_collector_does_not_go_through_what_waits() -> None:
+    buffer = Buffer(10**9, 10**6)
+    for _ in range(100):
+        buffer.put(event())
+    gc.collect()
+    waiting_now = [r for lane in buffer._lanes for r in lane.waiting]
+    assert len(waiting_now) == 100
+    assert not any(map(gc.is_tracked, waiting_now))
