@@ -348,3 +348,28 @@ async def test_broker_that_crashes_and_returns_has_every_record_once_and_in_orde
     away, back = (said + capsys.readouterr().err).splitlines()
     assert away.startswith(f"tocsin: Kafka at {broker.bootstrap_servers} is away (")
     assert back == f"tocsin: Kafka at {broker.bootstrap_servers} is back"
+
+
+async def test_events_that_come_thick_wait_for_more_company(
+    kafka: Kafka, make_topic: MakeTopic, logger: logging.Logger
+) -> None:
+    topic = await make_topic()
+    handler = KafkaHandler(
+        service="shop",
+        bootstrap_servers=kafka.bootstrap_servers,
+        topic=topic,
+        linger_ms=300,
+        flush_timeout_s=30,
+        flush_on_sigterm=False,
+    )
+    logger.addHandler(handler)
+    logger.info("alone")
+    await asyncio.to_thread(handler.flush)
+    for n in range(40):
+        logger.info("event %d", n)
+    await asyncio.to_thread(handler.flush)
+    logger.info("behind them")
+    await asyncio.to_thread(handler.flush, 1.2)
+    assert handler.pending == 1
+    await asyncio.to_thread(handler.flush)
+    assert handler.pending == 0
